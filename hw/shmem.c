@@ -1,0 +1,105 @@
+/*
+ * The shmem role: a PCI function that guests' drivers know as QEMU's ivshmem-plain, that is
+ * without interrupts and peers.  BAR0 has its registers; BAR2, the memory, is not there yet.
+ *
+ * Source: QEMU's docs/specs/ivshmem-spec, "PCI BARs".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#define G_LOG_DOMAIN "shmem"
+#include "hw/hw.h"
+
+#include <string.h>
+
+#include "hw/pci_slot.h"
+#include "hw/shmem_registers.h"
+
+/* QEMU and libxl give out slots from 0 upwards. */
+#define DEFAULT_SLOT 30
+#define MAX_SLOT 31
+
+struct shmem {
+    struct role_process *process;
+    struct ioreq_server *server;
+    struct pci_function *function;
+    struct shmem_registers registers;
+};
+
+static const struct pci_description shmem_pci = {
+    .vendor = 0x1AF4,
+    .device = 0x1110,
+    .subsystem_vendor = 0x1AF4,
+    .subsystem = 0x1100,
+    .class_code = 0x050000, /* memory controller, RAM */
+    .revision = 1,
+    .bars[0] = { SHMEM_REGISTERS_SIZE, &shmem_registers_ops },
+};
+
+/*
+ * libxl knows the guest's type.  A guest without an emulated platform has no PCI bus where the
+ * function could be seen; under a toolstack that does not say, the ioreq server will tell.
+ */
+static bool check_guest(struct role_process *process, GError **error)
+{
+    g_autofree char *dir = g_strdup_printf("/libxl/%u", role_process_domid(process));
+    g_autofree char *type = xen_store_read(role_process_store(process), dir, "type", NULL);
+    if (!type || strcmp(type, "hvm") == 0)
+        return true;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                "domain %u is of type %s, which has no emulated PCI bus: "
+                "use type=\"hvm\" in its configuration, or leave this role out",
+                role_process_domid(process), type);
+    return false;
+}
+
+static void shmem_free(struct shmem *shmem)
+{
+    ioreq_server_free(shmem->server);
+    pci_function_free(shmem->function);
+    g_free(shmem);
+}
+
+static bool attach(struct shmem *shmem, guint64 slot, GError **error)
+{
+    shmem->server = ioreq_server_new(role_process_domid(shmem->process), error);
+    if (!shmem->server)
+        return false;
+    shmem->function = pci_slot_add(shmem->server, slot, &shmem_pci, &shmem->registers, error);
+    return shmem->function && ioreq_server_start(shmem->server, error);
+}
+
+static void *shmem_start(struct role_process *process, GError **error)
+{
+    guint64 slot;
+    if (!role_process_option_uint(process, "slot", 1, MAX_SLOT, DEFAULT_SLOT, &slot, error) ||
+        !check_guest(process, error))
+        return NULL;
+
+    struct shmem *shmem = g_new0(struct shmem, 1);
+    shmem->process = process;
+    if (!attach(shmem, slot, error)) {
+        shmem_free(shmem);
+        return NULL;
+    }
+    return shmem;
+}
+
+static void shmem_stop(void *instance)
+{
+    struct shmem *shmem = instance;
+    struct role_process *process = shmem->process;
+    shmem_free(shmem);
+    role_process_stopped(process);
+}
+
+static const char *const shmem_options[] = { "slot", NULL };
+
+const struct role shmem_role = {
+    .name = "shmem",
+    .summary = "A PCI function that looks like QEMU's ivshmem-plain to an HVM guest",
+    .hvm_only = true,
+    .options = shmem_options,
+    .start = shmem_start,
+    .stop = shmem_stop,
+};

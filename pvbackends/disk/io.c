@@ -1,0 +1,155 @@
+/* Asynchronous I/O: see io.h. */
+
+#define G_LOG_DOMAIN "disk"
+#include "pvbackends/disk/io.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "pvbackends/disk/request.h" /* DISK_SECTOR */
+
+/* Results fetched from the kernel in one call. */
+#define EVENTS_AT_ONCE 32
+
+struct disk_io {
+    const struct disk_medium *medium;
+    io_context_t context;
+    int event_fd;
+    unsigned depth;
+    struct iocb **pending; /* added, not submitted; DEPTH entries */
+    unsigned nr_pending;
+    struct io_event events[EVENTS_AT_ONCE];
+    unsigned nr_events, next_event;
+    GQueue failed;         /* operations that could not be submitted */
+    GThreadPool *helper;   /* for what libaio cannot do; its thread comes with the first use */
+    GAsyncQueue *helped;   /* what it has finished */
+};
+
+static void help(gpointer data, gpointer opaque)
+{
+    struct disk_io_op *op = data;
+    struct disk_io *io = opaque;
+    op->error = -disk_medium_discard(io->medium, op->sector, op->sectors);
+    g_async_queue_push(io->helped, op);
+    eventfd_write(io->event_fd, 1);
+}
+
+struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error)
+{
+    struct disk_io *io = g_new0(struct disk_io, 1);
+    io->medium = medium;
+    io->depth = depth;
+    io->pending = g_new(struct iocb *, depth);
+    io->helped = g_async_queue_new();
+    io->helper = g_thread_pool_new(help, io, 1, FALSE, NULL);
+    g_queue_init(&io->failed);
+    io->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int result = io_setup(depth, &io->context);
+    if (result == 0 && io->event_fd >= 0)
+        return io;
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-result),
+                "%s: cannot set up asynchronous I/O: %s (is /proc/sys/fs/aio-max-nr too low?)",
+                medium->path, g_strerror(-result));
+    io->context = NULL;
+    disk_io_close(io);
+    return NULL;
+}
+
+void disk_io_close(struct disk_io *io)
+{
+    if (!io)
+        return;
+    if (io->context)
+        io_destroy(io->context);
+    g_thread_pool_free(io->helper, FALSE, TRUE);
+    g_async_queue_unref(io->helped);
+    if (io->event_fd >= 0)
+        close(io->event_fd);
+    g_free(io->pending);
+    g_free(io);
+}
+
+void disk_io_add(struct disk_io *io, struct disk_io_op *op)
+{
+    int fd = io->medium->fd;
+    size_t length = op->sectors * DISK_SECTOR;
+    off_t offset = op->sector * DISK_SECTOR;
+
+    op->io = io;
+    switch (op->kind) {
+    case DISK_IO_READ:
+        io_prep_pread(&op->iocb, fd, op->buffer, length, offset);
+        break;
+    case DISK_IO_WRITE:
+        io_prep_pwrite(&op->iocb, fd, op->buffer, length, offset);
+        break;
+    case DISK_IO_FLUSH:
+        io_prep_fdsync(&op->iocb, fd);
+        break;
+    case DISK_IO_DISCARD:
+        g_thread_pool_push(io->helper, op, NULL);
+        return;
+    }
+    io_set_eventfd(&op->iocb, io->event_fd);
+    op->iocb.data = op;
+    g_assert(io->nr_pending < io->depth);
+    io->pending[io->nr_pending++] = &op->iocb;
+}
+
+void disk_io_submit(struct disk_io *io)
+{
+    unsigned done = 0;
+    while (done < io->nr_pending) {
+        int result = io_submit(io->context, io->nr_pending - done, io->pending + done);
+        if (result > 0) {
+            done += result;
+        } else if (result != -EINTR) {
+            /* The first of them was refused (EAGAIN cannot be: the context holds DEPTH). */
+            struct disk_io_op *op = io->pending[done++]->data;
+            op->error = result < 0 ? -result : EIO;
+            g_queue_push_tail(&io->failed, op);
+        }
+    }
+    io->nr_pending = 0;
+}
+
+/* The operation that EVENT is about, with its result. */
+static struct disk_io_op *finished(const struct io_event *event)
+{
+    struct disk_io_op *op = event->data;
+    long result = event->res; /* unsigned in the library, a negative errno in truth */
+    bool transfer = op->kind == DISK_IO_READ || op->kind == DISK_IO_WRITE;
+    if (result < 0)
+        op->error = -result;
+    else
+        op->error = transfer && (uint64_t)result != op->sectors * DISK_SECTOR ? EIO : 0;
+    return op;
+}
+
+struct disk_io_op *disk_io_reap(struct disk_io *io)
+{
+    struct timespec now = { 0, 0 };
+
+    if (!g_queue_is_empty(&io->failed))
+        return g_queue_pop_head(&io->failed);
+    if (io->next_event == io->nr_events) {
+        int count = io_getevents(io->context, 0, EVENTS_AT_ONCE, io->events, &now);
+        io->nr_events = MAX(count, 0);
+        io->next_event = 0;
+    }
+    if (io->next_event < io->nr_events)
+        return finished(&io->events[io->next_event++]);
+    return g_async_queue_try_pop(io->helped);
+}
+
+int disk_io_fd(struct disk_io *io)
+{
+    return io->event_fd;
+}
+
+void disk_io_acknowledge(struct disk_io *io)
+{
+    eventfd_t count;
+    eventfd_read(io->event_fd, &count);
+}

@@ -1,0 +1,40 @@
+/*
+ * A medium: the file or block device behind a virtual disk, opened, locked and measured.
+ *
+ * Formats other than raw are not for this file: they will come through qemu-storage-daemon.
+ *
+ * Units: sectors of 512 bytes; sector_size, physical and discard_* in bytes.
+ * Threads: immutable once open; the descriptor may be used by every queue.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISK_MEDIUM_H
+#define DISK_MEDIUM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <glib.h>
+
+struct disk_medium {
+    char *path;
+    int fd;
+    bool device;                  /* a block device, not a file */
+    bool read_only;
+    bool direct;                  /* opened with O_DIRECT */
+    uint64_t sectors;
+    uint32_t sector_size;         /* what requests must be aligned to */
+    uint32_t physical;
+    bool discard;
+    uint32_t discard_granularity;
+    uint32_t discard_alignment;
+};
+
+/* Opens PATH; errors name the path and what to do.  WAIT_MS: see disk_lock_take(). */
+struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned lock_wait_ms,
+                                     GError **error);
+void disk_medium_close(struct disk_medium *medium); /* NULL is fine */
+
+/* Discards the range; 0 or a negative errno.  May take long: not for a queue's own thread. */
+int disk_medium_discard(const struct disk_medium *medium, uint64_t sector, uint64_t sectors);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * A queue: one shared ring, served by a thread of its own from the guest's request to the
+ * response, with nothing shared with other queues but the medium.
+ *
+ * Threads: start and stop in the main context, which also gets the callbacks.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISK_QUEUE_H
+#define DISK_QUEUE_H
+
+#include <glib.h>
+
+#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/ring.h"
+#include "pvbackends/disk/request.h"
+
+struct disk_queue;
+
+struct disk_queue_config {
+    const char *name; /* of the disk, for the log */
+    unsigned domid;
+    const struct disk_abi *abi;
+    uint32_t *ring_refs; /* NR_RING_PAGES grant references */
+    unsigned nr_ring_pages;
+    uint32_t port; /* the frontend's event channel */
+    const struct disk_medium *medium;
+    struct disk_limits limits;
+
+    /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
+    void (*broken)(void *opaque);
+    /* The answer to disk_queue_stop(): all finished and unmapped, the queue is freed. */
+    void (*stopped)(void *opaque);
+    void *opaque;
+};
+
+/* Maps the ring and starts the thread.  What the config points to must outlive the queue. */
+struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error);
+
+/* Takes no more requests, finishes those in flight, and calls `stopped`. */
+void disk_queue_stop(struct disk_queue *queue);
+
+#endif

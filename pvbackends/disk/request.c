@@ -1,0 +1,88 @@
+/* Reading and checking block requests: see request.h. */
+
+#include "pvbackends/disk/request.h"
+
+#include <string.h>
+
+static uint64_t load_u64(const uint8_t *slot, unsigned offset)
+{
+    uint64_t value;
+    memcpy(&value, slot + offset, sizeof(value));
+    return value;
+}
+
+/* Does the disk have these sectors, and can the medium address them?  Written not to wrap. */
+static bool in_range(const struct disk_request *request, const struct disk_limits *limits)
+{
+    return request->sectors <= limits->sectors &&
+           request->sector <= limits->sectors - request->sectors &&
+           request->sector % limits->alignment == 0 && request->sectors % limits->alignment == 0;
+}
+
+static int parse_segments(struct disk_request *request, const struct disk_abi *abi,
+                          const uint8_t *slot, unsigned count)
+{
+    if (count > DISK_SEGMENTS_MAX)
+        return BLKIF_RSP_ERROR;
+    for (unsigned i = 0; i < count; i++) {
+        struct blkif_request_segment segment;
+        memcpy(&segment, slot + abi->segments + i * sizeof(segment), sizeof(segment));
+        if (segment.first_sect > segment.last_sect ||
+            segment.last_sect >= DISK_SECTORS_PER_PAGE)
+            return BLKIF_RSP_ERROR;
+        unsigned sectors = segment.last_sect - segment.first_sect + 1;
+        request->segments[i] = (struct disk_segment){
+            .ref = segment.gref,
+            .offset = segment.first_sect * DISK_SECTOR,
+            .length = sectors * DISK_SECTOR,
+        };
+        request->sectors += sectors;
+    }
+    request->nr_segments = count;
+    return BLKIF_RSP_OKAY;
+}
+
+int disk_request_parse(struct disk_request *request, const struct disk_abi *abi, const void *slot,
+                       const struct disk_limits *limits)
+{
+    const uint8_t *raw = slot;
+    uint8_t count = raw[offsetof(struct blkif_request, nr_segments)];
+    uint8_t flags = raw[offsetof(struct blkif_request_discard, flag)];
+
+    request->operation = raw[offsetof(struct blkif_request, operation)];
+    request->id = load_u64(raw, abi->id);
+    request->sector = load_u64(raw, abi->sector);
+    request->sectors = 0;
+    request->nr_segments = 0;
+
+    switch (request->operation) {
+    case BLKIF_OP_READ:
+    case BLKIF_OP_WRITE:
+        if (request->operation == BLKIF_OP_WRITE && limits->read_only)
+            return BLKIF_RSP_ERROR;
+        if (count == 0)
+            return BLKIF_RSP_ERROR;
+        break;
+    case BLKIF_OP_FLUSH_DISKCACHE:
+        /* With segments it is a write after a flush, as Linux's and QEMU's backends have it. */
+        if (count == 0)
+            return BLKIF_RSP_OKAY;
+        if (limits->read_only)
+            return BLKIF_RSP_ERROR;
+        break;
+    case BLKIF_OP_DISCARD:
+        if (limits->read_only)
+            return BLKIF_RSP_ERROR;
+        if (!limits->discard || flags & BLKIF_DISCARD_SECURE)
+            return BLKIF_RSP_EOPNOTSUPP;
+        request->sectors = load_u64(raw, abi->segments);
+        return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
+    default:
+        return BLKIF_RSP_EOPNOTSUPP;
+    }
+
+    int status = parse_segments(request, abi, raw, count);
+    if (status == BLKIF_RSP_OKAY && !in_range(request, limits))
+        status = BLKIF_RSP_ERROR;
+    return status;
+}

@@ -1,0 +1,205 @@
+/* One virtual block device: see vbd.h. */
+
+#define G_LOG_DOMAIN "disk"
+#include "pvbackends/disk/vbd.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/queue.h"
+#include "pvbackends/disk/request.h"
+
+/*
+ * After `xl reboot` or a migration the guest's former device model may still be finishing its
+ * last writes; xl itself waits for us for 60 s, an administrator not that long.
+ */
+#define LOCK_WAIT_MS 4000
+
+struct vbd {
+    struct xenbus_device *device;
+    struct xen_store *store;
+    const char *path; /* of the backend's nodes */
+    char *name;       /* as the guest's configuration has it: xvda */
+    bool cdrom;
+    bool discard;
+    struct disk_medium *medium;
+    struct disk_queue *queue; /* NULL unless connected */
+};
+
+static bool vbd_wants(struct xenbus_device *device, void *opaque)
+{
+    const struct vbd_options *options = opaque;
+    g_autofree char *name =
+        xen_store_read(xenbus_device_store(device), xenbus_device_path(device), "dev", NULL);
+    return !options->vdev_prefix || (name && g_str_has_prefix(name, options->vdev_prefix));
+}
+
+/* libxl's "FORMAT:PATH"; the path, or NULL and an error if it is not ours to serve. */
+static const char *parse_params(const char *params, GError **error)
+{
+    const char *colon = strchr(params, ':');
+    if (g_str_has_prefix(params, "aio:") && colon[1] != '\0')
+        return colon + 1;
+    if (!colon || colon[1] == '\0')
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "a drive without a medium is not served yet: give it one, or leave the disks "
+                    "to QEMU with device_model_args=[\"-role\",\"disk=off\"]");
+    else
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "%s: format %.*s is not served yet: convert the image (qemu-img convert -O "
+                    "raw) and use format=raw, or leave the disks to QEMU with "
+                    "device_model_args=[\"-role\",\"disk=off\"]",
+                    colon + 1, (int)(colon - params), params);
+    return NULL;
+}
+
+static bool read_configuration(struct vbd *vbd, GError **error)
+{
+    g_autofree char *type = xen_store_read(vbd->store, vbd->path, "device-type", NULL);
+    g_autofree char *mode = xen_store_read(vbd->store, vbd->path, "mode", error);
+    g_autofree char *params = mode ? xen_store_read(vbd->store, vbd->path, "params", error) : NULL;
+    uint64_t discard;
+
+    if (!params || !xen_store_read_uint_or(vbd->store, vbd->path, "discard-enable", 0, 1, 1,
+                                           &discard, error))
+        return false;
+    const char *path = parse_params(params, error);
+    if (!path)
+        return false;
+    vbd->cdrom = g_strcmp0(type, "cdrom") == 0;
+    bool read_only = vbd->cdrom || mode[0] != 'w';
+    vbd->medium = disk_medium_open(path, read_only, LOCK_WAIT_MS, error);
+    vbd->discard = discard && vbd->medium && vbd->medium->discard && !read_only;
+    return vbd->medium != NULL;
+}
+
+static void vbd_remove(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    disk_medium_close(vbd->medium);
+    g_free(vbd->name);
+    g_free(vbd);
+}
+
+static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **error)
+{
+    struct vbd *vbd = g_new0(struct vbd, 1);
+    vbd->device = device;
+    vbd->store = xenbus_device_store(device);
+    vbd->path = xenbus_device_path(device);
+    vbd->name = xen_store_read(vbd->store, vbd->path, "dev", NULL);
+    if (!vbd->name)
+        vbd->name = g_strdup(strrchr(vbd->path, '/') + 1);
+
+    if (!read_configuration(vbd, error)) {
+        g_prefix_error(error, "disk %s: ", vbd->name);
+        vbd_remove(vbd);
+        return NULL;
+    }
+    g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, vbd->medium->path,
+              vbd->medium->sectors / 2048, vbd->medium->read_only ? "read-only" : "read-write",
+              vbd->medium->direct ? "direct" : "through the page cache",
+              vbd->discard ? ", discard" : "");
+    return vbd;
+}
+
+static bool publish_number(struct vbd *vbd, const char *node, uint64_t value, GError **error)
+{
+    return xen_store_write(vbd->store, vbd->path, node, error, "%" PRIu64, value);
+}
+
+/* All of it before InitWait, because firmware reads it without waiting for Connected. */
+static bool vbd_publish(void *opaque, GError **error)
+{
+    struct vbd *vbd = opaque;
+    const struct disk_medium *medium = vbd->medium;
+    unsigned info = (vbd->cdrom ? VDISK_CDROM : 0) | (medium->read_only ? VDISK_READONLY : 0);
+
+    if (vbd->discard &&
+        (!publish_number(vbd, "discard-granularity", medium->discard_granularity, error) ||
+         !publish_number(vbd, "discard-alignment", medium->discard_alignment, error) ||
+         !publish_number(vbd, "discard-secure", 0, error)))
+        return false;
+    return publish_number(vbd, "feature-discard", vbd->discard, error) &&
+           publish_number(vbd, "feature-flush-cache", 1, error) &&
+           publish_number(vbd, "info", info, error) &&
+           publish_number(vbd, "sector-size", medium->sector_size, error) &&
+           publish_number(vbd, "physical-sector-size", medium->physical, error) &&
+           publish_number(vbd, "sectors", medium->sectors, error);
+}
+
+static void on_queue_broken(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    g_autofree char *message =
+        g_strdup_printf("disk %s: the guest's ring has more requests than it can hold; closed",
+                        vbd->name);
+    xenbus_device_fail(vbd->device, message);
+}
+
+static void on_queue_stopped(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    vbd->queue = NULL;
+    xenbus_device_disconnected(vbd->device);
+}
+
+static bool vbd_connect(void *opaque, GError **error)
+{
+    struct vbd *vbd = opaque;
+    const char *frontend = xenbus_device_frontend(vbd->device);
+    const struct disk_medium *medium = vbd->medium;
+    g_autofree char *protocol = xen_store_read(vbd->store, frontend, "protocol", NULL);
+    uint64_t ref, port;
+
+    struct disk_queue_config config = {
+        .name = vbd->name,
+        .domid = xenbus_device_domid(vbd->device),
+        .abi = disk_abi_find(protocol),
+        .nr_ring_pages = 1, /* a larger ring is not offered, so no frontend may ask for one */
+        .medium = medium,
+        .limits = { .sectors = medium->sectors,
+                    .alignment = medium->sector_size / DISK_SECTOR,
+                    .read_only = medium->read_only,
+                    .discard = vbd->discard },
+        .broken = on_queue_broken,
+        .stopped = on_queue_stopped,
+        .opaque = vbd,
+    };
+    if (!config.abi) {
+        g_autofree char *shown = g_strescape(protocol, NULL);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "disk %s: the guest asks for protocol '%.64s', which does not exist",
+                    vbd->name, shown);
+        return false;
+    }
+    if (!xen_store_read_uint(vbd->store, frontend, "ring-ref", 0, UINT32_MAX, &ref, error) ||
+        !xen_store_read_uint(vbd->store, frontend, "event-channel", 0, UINT32_MAX, &port, error)) {
+        g_prefix_error(error, "disk %s: ", vbd->name);
+        return false;
+    }
+    uint32_t refs[] = { ref };
+    config.ring_refs = refs;
+    config.port = port;
+    vbd->queue = disk_queue_start(&config, error);
+    if (!vbd->queue)
+        g_prefix_error(error, "disk %s: ", vbd->name);
+    return vbd->queue != NULL;
+}
+
+static void vbd_disconnect(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    disk_queue_stop(vbd->queue);
+}
+
+const struct xenbus_driver vbd_driver = {
+    .backend = "qdisk",
+    .wants = vbd_wants,
+    .probe = vbd_probe,
+    .publish = vbd_publish,
+    .connect = vbd_connect,
+    .disconnect = vbd_disconnect,
+    .remove = vbd_remove,
+};

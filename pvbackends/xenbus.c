@@ -1,0 +1,381 @@
+/* The backend half of xenbus: see xenbus.h. */
+
+#define G_LOG_DOMAIN "xenbus"
+#include "pvbackends/xenbus.h"
+
+#include <xen/io/xenbus.h>
+
+/* A guest can make its device fail as often as it likes; the log has room for this many. */
+#define WARNINGS_PER_DEVICE 10
+
+struct xenbus_bus {
+    struct xen_store *store;
+    unsigned domid;
+    const struct xenbus_driver *driver;
+    void *opaque;
+    char *path; /* backend/TYPE/DOMID, relative to the backend domain's home */
+    struct xen_store_watch *watch;
+    GHashTable *devices; /* DEVID -> struct xenbus_device */
+    GHashTable *foreign; /* DEVIDs that are not ours to serve */
+    xenbus_done *done;   /* set while stopping */
+    void *done_opaque;
+};
+
+struct xenbus_device {
+    struct xenbus_bus *bus;
+    char *id;
+    char *path;
+    char *frontend;
+    struct xen_store_watch *path_watch;
+    struct xen_store_watch *frontend_watch;
+    enum xenbus_state state; /* the last one we wrote, or the toolstack's first */
+    void *instance;          /* the driver's; NULL while there is nothing open */
+    bool connected;
+    bool disconnecting;
+    unsigned warnings;
+};
+
+struct xen_store *xenbus_device_store(struct xenbus_device *device)
+{
+    return device->bus->store;
+}
+
+unsigned xenbus_device_domid(struct xenbus_device *device)
+{
+    return device->bus->domid;
+}
+
+const char *xenbus_device_path(struct xenbus_device *device)
+{
+    return device->path;
+}
+
+const char *xenbus_device_frontend(struct xenbus_device *device)
+{
+    return device->frontend;
+}
+
+unsigned xenbus_bus_count(struct xenbus_bus *bus)
+{
+    return g_hash_table_size(bus->devices);
+}
+
+/* XenbusStateUnknown stands for a node that is missing or senseless. */
+static enum xenbus_state read_state(struct xenbus_bus *bus, const char *dir)
+{
+    uint64_t state;
+    if (!xen_store_read_uint(bus->store, dir, "state", XenbusStateInitialising,
+                             XenbusStateReconfigured, &state, NULL))
+        return XenbusStateUnknown;
+    return state;
+}
+
+struct transition {
+    struct xenbus_device *device;
+    enum xenbus_state state;
+    const char *message; /* for the error node, or NULL */
+};
+
+/*
+ * The toolstack may remove the directory at any time.  Writing after that would bring a piece of
+ * it back for ever, so we write only if it is there, in one transaction.
+ */
+static bool write_transition(struct xen_store *store, void *opaque, GError **error)
+{
+    struct transition *transition = opaque;
+    struct xenbus_device *device = transition->device;
+
+    g_autofree char *owner = xen_store_read(store, device->path, "frontend-id", NULL);
+    if (!owner)
+        return true;
+    if (transition->message &&
+        !xen_store_write(store, device->path, "error", error, "%s", transition->message))
+        return false;
+    if (transition->state == XenbusStateInitWait &&
+        !device->bus->driver->publish(device->instance, error))
+        return false;
+    return xen_store_write(store, device->path, "state", error, "%d", transition->state);
+}
+
+static void set_state(struct xenbus_device *device, enum xenbus_state state, const char *message)
+{
+    struct transition transition = { device, state, message };
+    g_autoptr(GError) error = NULL;
+
+    if (device->state == state)
+        return;
+    device->state = state;
+    if (!xen_store_transaction(device->bus->store, write_transition, &transition, &error))
+        g_warning("%s: %s", device->path, error->message);
+}
+
+static void fail(struct xenbus_device *device, enum xenbus_state state, const char *message)
+{
+    if (device->warnings < WARNINGS_PER_DEVICE)
+        g_warning("%s%s", message,
+                  ++device->warnings == WARNINGS_PER_DEVICE ? " (the last time I say so)" : "");
+    set_state(device, state, message);
+}
+
+/* Frees the device; its watches first, so that nothing calls back. */
+static void device_free(gpointer opaque)
+{
+    struct xenbus_device *device = opaque;
+    xen_store_watch_remove(device->path_watch);
+    xen_store_watch_remove(device->frontend_watch);
+    if (device->instance)
+        device->bus->driver->remove(device->instance);
+    g_free(device->id);
+    g_free(device->path);
+    g_free(device->frontend);
+    g_free(device);
+}
+
+static void bus_stop_if_empty(struct xenbus_bus *bus)
+{
+    if (!bus->done || g_hash_table_size(bus->devices) > 0)
+        return;
+    xenbus_done *done = bus->done;
+    void *opaque = bus->done_opaque;
+    xen_store_watch_remove(bus->watch);
+    g_hash_table_unref(bus->devices);
+    g_hash_table_unref(bus->foreign);
+    g_free(bus->path);
+    g_free(bus);
+    done(opaque);
+}
+
+static void device_remove(struct xenbus_device *device)
+{
+    struct xenbus_bus *bus = device->bus;
+    g_hash_table_remove(bus->devices, device->id);
+    bus_stop_if_empty(bus);
+}
+
+/* True once the device is not connected; otherwise on the way there, and we are called again. */
+static bool disconnected(struct xenbus_device *device)
+{
+    if (!device->connected)
+        return true;
+    if (!device->disconnecting) {
+        device->disconnecting = true;
+        device->bus->driver->disconnect(device->instance);
+    }
+    return false;
+}
+
+static void open_instance(struct xenbus_device *device, GError **error)
+{
+    struct xenbus_bus *bus = device->bus;
+    device->instance = bus->driver->probe(device, bus->opaque, error);
+    if (device->instance)
+        set_state(device, XenbusStateInitWait, NULL);
+}
+
+static void connect_frontend(struct xenbus_device *device)
+{
+    g_autoptr(GError) error = NULL;
+    device->connected = device->bus->driver->connect(device->instance, &error);
+    if (device->connected)
+        set_state(device, XenbusStateConnected, NULL);
+    else
+        fail(device, XenbusStateClosing, error->message);
+}
+
+/* The toolstack took the device back: close as soon as the frontend has let go of it. */
+static void device_go_offline(struct xenbus_device *device, enum xenbus_state frontend)
+{
+    bool in_use = frontend == XenbusStateInitialised || frontend == XenbusStateConnected;
+    if (device->connected && in_use) {
+        set_state(device, XenbusStateClosing, NULL);
+    } else if (disconnected(device)) {
+        if (device->instance)
+            device->bus->driver->remove(g_steal_pointer(&device->instance));
+        set_state(device, XenbusStateClosed, NULL);
+    }
+}
+
+static void device_follow_frontend(struct xenbus_device *device, enum xenbus_state frontend)
+{
+    switch (frontend) {
+    case XenbusStateInitialising:
+    case XenbusStateInitWait:
+        if (disconnected(device))
+            set_state(device, XenbusStateInitWait, NULL);
+        break;
+    case XenbusStateInitialised:
+    case XenbusStateConnected:
+        if (!device->connected &&
+            (device->state == XenbusStateInitWait || device->state == XenbusStateClosed))
+            connect_frontend(device);
+        break;
+    case XenbusStateClosing:
+        if (disconnected(device) && device->state != XenbusStateClosed)
+            set_state(device, XenbusStateClosing, NULL);
+        break;
+    case XenbusStateClosed:
+    case XenbusStateUnknown:
+        if (disconnected(device) && device->state != XenbusStateInitWait)
+            set_state(device, XenbusStateClosed, NULL);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Compares what is with what should be and does the next step, if there is one. */
+static void device_update(void *opaque)
+{
+    struct xenbus_device *device = opaque;
+    struct xenbus_bus *bus = device->bus;
+
+    if (device->disconnecting)
+        return;
+
+    enum xenbus_state own = read_state(bus, device->path);
+    enum xenbus_state frontend = read_state(bus, device->frontend);
+    uint64_t online = 0;
+    xen_store_read_uint(bus->store, device->path, "online", 0, 1, &online, NULL);
+
+    if (own == XenbusStateUnknown || bus->done) {
+        if (disconnected(device)) {
+            set_state(device, XenbusStateClosed, NULL);
+            device_remove(device);
+        }
+    } else if (!online) {
+        device_go_offline(device, frontend);
+    } else if (device->instance) {
+        device_follow_frontend(device, frontend);
+    } else if (own == XenbusStateInitialising) {
+        /* Removed and added again before we looked. */
+        g_autoptr(GError) error = NULL;
+        device->state = own;
+        open_instance(device, &error);
+        if (error)
+            fail(device, XenbusStateClosed, error->message);
+    }
+}
+
+void xenbus_device_disconnected(struct xenbus_device *device)
+{
+    device->connected = false;
+    device->disconnecting = false;
+    device_update(device);
+}
+
+void xenbus_device_fail(struct xenbus_device *device, const char *message)
+{
+    fail(device, XenbusStateClosing, message);
+    device_update(device);
+}
+
+/* Opens what the device stands for and begins to follow frontend and toolstack. */
+static bool device_start(struct xenbus_device *device, GError **error)
+{
+    struct xenbus_bus *bus = device->bus;
+    g_autoptr(GError) problem = NULL;
+
+    if (device->state != XenbusStateInitialising) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+                    "%s is in state %d already: something else serves it", device->path,
+                    device->state);
+        return false;
+    }
+    open_instance(device, &problem);
+    if (problem) {
+        set_state(device, XenbusStateClosed, problem->message);
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return false;
+    }
+    g_autofree char *frontend_state = g_strconcat(device->frontend, "/state", NULL);
+    device->path_watch =
+        xen_store_watch_add(bus->store, device->path, device_update, device, error);
+    if (device->path_watch)
+        device->frontend_watch =
+            xen_store_watch_add(bus->store, frontend_state, device_update, device, error);
+    return device->frontend_watch != NULL;
+}
+
+/* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
+static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
+{
+    struct xenbus_device *device = g_new0(struct xenbus_device, 1);
+    device->bus = bus;
+    device->id = g_strdup(id);
+    device->path = g_strdup_printf("%s/%s", bus->path, id);
+    device->state = read_state(bus, device->path);
+    device->frontend = xen_store_read(bus->store, device->path, "frontend", error);
+
+    bool wanted = device->frontend && bus->driver->wants(device, bus->opaque);
+    if (wanted && device_start(device, error)) {
+        g_hash_table_insert(bus->devices, device->id, device);
+        return true;
+    }
+    if (device->frontend && !wanted)
+        g_hash_table_add(bus->foreign, g_strdup(id));
+    bool failed = wanted || !device->frontend;
+    device_free(device);
+    return !failed;
+}
+
+/* Devices that the toolstack added or removed. */
+static void bus_update(void *opaque)
+{
+    struct xenbus_bus *bus = opaque;
+    g_auto(GStrv) ids = xen_store_list(bus->store, bus->path);
+
+    if (bus->done)
+        return;
+    for (char **id = ids; *id; id++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", bus->path, *id);
+        g_autoptr(GError) error = NULL;
+        if (!g_hash_table_contains(bus->devices, *id) &&
+            !g_hash_table_contains(bus->foreign, *id) &&
+            read_state(bus, path) == XenbusStateInitialising && !device_add(bus, *id, &error))
+            g_warning("%s", error->message);
+    }
+}
+
+struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
+                                  const struct xenbus_driver *driver, void *opaque, bool hotplug,
+                                  GError **error)
+{
+    struct xenbus_bus *bus = g_new0(struct xenbus_bus, 1);
+    bus->store = store;
+    bus->domid = domid;
+    bus->driver = driver;
+    bus->opaque = opaque;
+    bus->path = g_strdup_printf("backend/%s/%u", driver->backend, domid);
+    bus->devices = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, device_free);
+    bus->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    g_auto(GStrv) ids = xen_store_list(store, bus->path);
+    bool good = true;
+    for (char **id = ids; *id && good; id++)
+        good = device_add(bus, *id, error);
+    if (good && hotplug) {
+        bus->watch = xen_store_watch_add(store, bus->path, bus_update, bus, error);
+        good = bus->watch != NULL;
+    }
+    if (good)
+        return bus;
+
+    g_hash_table_unref(bus->devices);
+    g_hash_table_unref(bus->foreign);
+    g_free(bus->path);
+    g_free(bus);
+    return NULL;
+}
+
+void xenbus_bus_stop(struct xenbus_bus *bus, xenbus_done *done, void *opaque)
+{
+    bus->done = done;
+    bus->done_opaque = opaque;
+
+    /* By list, because a device that is not connected leaves the table at once. */
+    g_autoptr(GList) devices = g_hash_table_get_values(bus->devices);
+    if (!devices)
+        bus_stop_if_empty(bus);
+    for (GList *item = devices; item; item = item->next)
+        device_update(item->data);
+}

@@ -1,0 +1,79 @@
+/*
+ * The backend half of xenbus: finding a guest's devices of one type in xenstore and taking each
+ * through the states that frontend, toolstack and backend agree on.  A PV role brings a
+ * struct xenbus_driver; this brings the state machine that all of them share.
+ *
+ * Source: xen/io/xenbus.h, the state diagrams of xen/io/blkif.h, and what frontends really do:
+ *   - firmware goes from Initialising to Connected at once;
+ *   - a frontend that closes (6) may come back (1, then 3 or 4): the operating system after the
+ *     firmware, a kexec, a resume;
+ *   - a frontend that is simply gone comes back without having closed.
+ *
+ * Threads: the main context's.  Values a guest can write are checked where they are read.
+ * Work per xenstore event is bounded: a few reads and at most one transition (XSA-349).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef PVBACKENDS_XENBUS_H
+#define PVBACKENDS_XENBUS_H
+
+#include <stdbool.h>
+#include <glib.h>
+
+#include "xen/store.h"
+
+struct xenbus_bus;
+struct xenbus_device;
+
+struct xenbus_driver {
+    const char *backend; /* the type in backend/TYPE/DOMID/DEVID, such as "qdisk" */
+
+    /* Should this role serve the device?  Others are left to whoever else may. */
+    bool (*wants)(struct xenbus_device *device, void *opaque);
+
+    /* Opens what is behind the device; what it returns is the INSTANCE of the other calls. */
+    void *(*probe)(struct xenbus_device *device, void *opaque, GError **error);
+
+    /* Writes features and properties; runs in the transaction that sets InitWait. */
+    bool (*publish)(void *instance, GError **error);
+
+    /* Reads what the frontend published and starts to serve. */
+    bool (*connect)(void *instance, GError **error);
+
+    /*
+     * Stops serving.  When the last request is finished and nothing of the guest's is mapped,
+     * now or later, the driver calls xenbus_device_disconnected().
+     */
+    void (*disconnect)(void *instance);
+
+    /* Closes what probe opened; never while connected. */
+    void (*remove)(void *instance);
+};
+
+/*
+ * Serves every device of DRIVER's type that is there now and wanted; fails if one of them cannot
+ * be opened.  With HOTPLUG, devices that appear later are served too.
+ */
+struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
+                                  const struct xenbus_driver *driver, void *opaque, bool hotplug,
+                                  GError **error);
+unsigned xenbus_bus_count(struct xenbus_bus *bus); /* devices served */
+
+/* Disconnects and closes every device, calls DONE with OPAQUE, and is freed then. */
+typedef void xenbus_done(void *opaque);
+void xenbus_bus_stop(struct xenbus_bus *bus, xenbus_done *done, void *opaque);
+
+struct xen_store *xenbus_device_store(struct xenbus_device *device);
+unsigned xenbus_device_domid(struct xenbus_device *device);
+const char *xenbus_device_path(struct xenbus_device *device);     /* backend directory */
+const char *xenbus_device_frontend(struct xenbus_device *device); /* frontend directory */
+
+void xenbus_device_disconnected(struct xenbus_device *device);
+
+/*
+ * The frontend did what it must not do: logs MESSAGE, leaves it in the backend's `error` node
+ * and closes.  The frontend may close as well and start anew.
+ */
+void xenbus_device_fail(struct xenbus_device *device, const char *message);
+
+#endif

@@ -1,0 +1,194 @@
+/* What every role's process does: see role.h. */
+
+#define G_LOG_DOMAIN "role"
+#include "role.h"
+
+#include <glib-unix.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct role_process {
+    const struct role *role;
+    gint domid;
+    gint notify_fd;
+    GHashTable *options;
+    struct xen_store *store;
+    struct xen_store_watch *release_watch;
+    GMainLoop *loop;
+    void *instance;
+    bool stopping;
+};
+
+unsigned role_process_domid(struct role_process *process)
+{
+    return process->domid;
+}
+
+struct xen_store *role_process_store(struct role_process *process)
+{
+    return process->store;
+}
+
+const char *role_process_option(struct role_process *process, const char *key)
+{
+    return g_hash_table_lookup(process->options, key);
+}
+
+bool role_process_option_uint(struct role_process *process, const char *key, guint64 min,
+                              guint64 max, guint64 fallback, guint64 *value, GError **error)
+{
+    const char *text = role_process_option(process, key);
+    *value = fallback;
+    if (!text)
+        return true;
+    bool hex = g_str_has_prefix(text, "0x");
+    if (g_ascii_string_to_unsigned(text + (hex ? 2 : 0), hex ? 16 : 10, min, max, value, NULL))
+        return true;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "%s=%s: a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " is needed",
+                key, text, min, max);
+    return false;
+}
+
+void role_process_stopped(struct role_process *process)
+{
+    g_main_loop_quit(process->loop);
+}
+
+static void begin_stop(struct role_process *process)
+{
+    if (process->stopping)
+        return;
+    process->stopping = true;
+    process->role->stop(process->instance);
+}
+
+static gboolean on_signal(gpointer opaque)
+{
+    begin_stop(opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+static void on_release_domain(void *opaque)
+{
+    struct role_process *process = opaque;
+    if (!xen_store_domain_exists(process->store, process->domid))
+        begin_stop(process);
+}
+
+static bool take_options(struct role_process *process, char **pairs, GError **error)
+{
+    for (char **pair = pairs; pair && *pair; pair++) {
+        char *equals = strchr(*pair, '=');
+        g_autofree char *key = equals ? g_strndup(*pair, equals - *pair) : g_strdup(*pair);
+        const char *const *known = process->role->options;
+        if (!known || !g_strv_contains(known, key)) {
+            g_autofree char *list = g_strjoinv(", ", (char **)known);
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION,
+                        "there is no option '%s' (known: %s)", key, known ? list : "none");
+            return false;
+        }
+        if (!equals) {
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "option '%s' needs a value (%s=...)", key, key);
+            return false;
+        }
+        g_hash_table_insert(process->options, g_steal_pointer(&key), g_strdup(equals + 1));
+    }
+    return true;
+}
+
+static bool parse_command_line(struct role_process *process, int argc, char **argv,
+                               GError **error)
+{
+    g_auto(GStrv) pairs = NULL;
+    GOptionEntry entries[] = {
+        { "domid", 'd', 0, G_OPTION_ARG_INT, &process->domid, "The guest to serve", "N" },
+        { "option", 'o', 0, G_OPTION_ARG_STRING_ARRAY, &pairs, "Set an option of the role",
+          "KEY=VALUE" },
+        { "notify-fd", 0, 0, G_OPTION_ARG_INT, &process->notify_fd,
+          "Write READY to this descriptor when ready (the supervisor's)", "FD" },
+        { NULL }
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_summary(context, process->role->summary);
+    if (!g_option_context_parse(context, &argc, &argv, error))
+        return false;
+    if (argc > 1) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "unexpected argument '%s'",
+                    argv[1]);
+        return false;
+    }
+    if (process->domid < 1) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                    "--domid N is needed: the number of a running guest (xl list)");
+        return false;
+    }
+    return take_options(process, pairs, error);
+}
+
+/*
+ * Where `rolemodel list` finds the running roles.  libxl removes the whole directory with the
+ * guest, so that nothing is left behind whatever happens to this process.
+ */
+static bool register_process(struct role_process *process, GError **error)
+{
+    g_autofree char *dir =
+        g_strdup_printf("device-model/%d/roles/%s", process->domid, process->role->name);
+    return xen_store_write(process->store, dir, "pid", error, "%d", getpid());
+}
+
+static bool start(struct role_process *process, GError **error)
+{
+    process->store = xen_store_open(error);
+    if (!process->store)
+        return false;
+    if (!xen_store_domain_exists(process->store, process->domid)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                    "domain %d does not exist (see xl list)", process->domid);
+        return false;
+    }
+    process->release_watch = xen_store_watch_add(process->store, "@releaseDomain",
+                                                 on_release_domain, process, error);
+    if (!process->release_watch || !register_process(process, error))
+        return false;
+    process->instance = process->role->start(process, error);
+    return process->instance != NULL;
+}
+
+static void tell_ready(struct role_process *process)
+{
+    static const char ready[] = "READY\n";
+    if (process->notify_fd < 0)
+        return;
+    if (write(process->notify_fd, ready, strlen(ready)) < 0)
+        g_warning("cannot tell the supervisor that the role is ready: %s", g_strerror(errno));
+    close(process->notify_fd);
+}
+
+int role_main(const struct role *role, int argc, char **argv)
+{
+    struct role_process process = { .role = role, .notify_fd = -1 };
+    g_autoptr(GError) error = NULL;
+    int status = 1;
+
+    process.loop = g_main_loop_new(NULL, FALSE);
+    process.options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_unix_signal_add(SIGTERM, on_signal, &process);
+    g_unix_signal_add(SIGINT, on_signal, &process);
+    g_unix_signal_add(SIGHUP, on_signal, &process);
+    if (parse_command_line(&process, argc, argv, &error) && start(&process, &error)) {
+        tell_ready(&process);
+        g_main_loop_run(process.loop);
+        status = 0;
+    } else {
+        g_critical("%s", error->message);
+    }
+    xen_store_watch_remove(process.release_watch);
+    xen_store_close(process.store);
+    g_hash_table_unref(process.options);
+    g_main_loop_unref(process.loop);
+    return status;
+}

@@ -1,0 +1,74 @@
+/*
+ * A role: one kind of device model, run as a process of its own for one guest.
+ *
+ * To add a role, write a folder with a `const struct role` in it and name that in the table of
+ * rolemodel.c.  Everything every role needs is done here: the command line
+ * (`rolemodel ROLE --domid N [--option KEY=VALUE]...`), the connection to xenstore, telling the
+ * supervisor that it is ready, and leaving when it is told to (SIGTERM, SIGINT, SIGHUP) or when
+ * the guest is gone.
+ *
+ * Threads: all of this runs in the thread of main() and its GLib main loop.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef ROLE_H
+#define ROLE_H
+
+#include <stdbool.h>
+#include <glib.h>
+
+#include "xen/store.h"
+
+struct role_process;
+
+struct role {
+    const char *name;    /* as in `rolemodel NAME` and `-role NAME` */
+    const char *summary; /* one line for --help */
+
+    /*
+     * The backend type whose xenstore nodes ask for this role, such as "qdisk"; NULL for a role
+     * that runs only when it is asked for with `-role`.
+     */
+    const char *backend;
+
+    /* True if the guest must have an emulated platform (type="hvm"): ioreq roles. */
+    bool hvm_only;
+
+    /*
+     * Options, as in `-role NAME,KEY=VALUE,...`, for a guest whose QEMU would serve the same
+     * backend type: how the two share it.  NULL if there is nothing to share.
+     */
+    const char *beside_qemu;
+
+    /* Keys that --option takes, ending with NULL; others are refused before start(). */
+    const char *const *options;
+
+    /*
+     * Makes the role ready to serve, or sets *error.  What it returns is passed to stop(); the
+     * supervisor lets the guest start once every role's start() has returned.
+     */
+    void *(*start)(struct role_process *process, GError **error);
+
+    /*
+     * Begins to stop; the role calls role_process_stopped() when the last request is finished and
+     * everything is released, at once or later.  The guest may be paused, dead or gone.
+     */
+    void (*stop)(void *instance);
+};
+
+unsigned role_process_domid(struct role_process *process);
+struct xen_store *role_process_store(struct role_process *process);
+
+/* The value given with --option KEY=VALUE, or NULL; owned by the process. */
+const char *role_process_option(struct role_process *process, const char *key);
+
+/* The same as an unsigned number (decimal, or hexadecimal after 0x) between MIN and MAX. */
+bool role_process_option_uint(struct role_process *process, const char *key, guint64 min,
+                              guint64 max, guint64 fallback, guint64 *value, GError **error);
+
+void role_process_stopped(struct role_process *process);
+
+/* Runs ROLE with the arguments after its name; returns the exit status for main(). */
+int role_main(const struct role *role, int argc, char **argv);
+
+#endif

@@ -1,0 +1,97 @@
+# The scenarios' words. A scenario is bash, sourced after this file in a scratch directory of its own; it passes by
+# reaching its end. Its first line is "# " and a summary; "# deadline: SECONDS" on a line changes what it may take (240).
+# Everything it waits for has a deadline in SECONDS, and nothing here sleeps. Guests and processes left at the end are
+# dealt with by run-scenarios: guests are destroyed, a process outliving its guest is a failure.
+# shellcheck shell=bash
+set -Eeuo pipefail
+trap 'reason "line $LINENO: failed: $BASH_COMMAND"' ERR
+
+scratch=$PWD
+
+# The device model of the guests: libxl's default unless a scenario sets another path.
+DM=
+
+# The first reason given is the one reported.
+reason() { [[ -s $scratch/reason ]] || echo "${*//$'\n'/ }" >"$scratch/reason"; }
+fail() { reason "$@"; exit 1; }
+
+# note TEXT: a line for whoever watches, such as a measurement.
+note() { echo "note $SCENARIO $*" >>/results/events; }
+
+# equal WHAT EXPECTED ACTUAL
+equal() { [[ $2 == "$3" ]] || fail "$1: expected '$2', got '$3'"; }
+
+# has FILE REGEX: FILE has such a line.
+has() { grep -qaE -e "$2" "$1" || fail "no line of ${1##*/} is like: $2"; }
+
+# vm NAME pv|pvh|hvm [LINE...] [<<SCRIPT]: writes NAME.cfg.
+# SCRIPT is what the guest runs once Linux is up, with guests/init's words; without one, the lines say what to boot.
+# LINE is a line of xl.cfg, and wins over what is set here. disk=SPEC may come several times, SPEC in xl's syntax;
+# disk=tools is dom0's own root as /dev/xvdz, read-only and served by the kernel's blkback whatever the device model.
+vm() {
+    local name=$1 type=$2 line script disks='' lines=()
+    shift 2
+    script=$(cat)
+    lines=("name=\"$name\"" "type=\"$type\"" memory=224 vcpus=1 'on_reboot="destroy"' 'on_crash="destroy"')
+    [[ -z $DM ]] || lines+=("device_model_override=\"$DM\"")
+    [[ $type != hvm ]] || lines+=('vga="none"' nographic=1 usb=0 'hdtype="ahci"')
+    if [[ $script ]]; then
+        mkdir "$name.d"
+        printf '%s\n' "$script" >"$name.d/script"
+        (cd "$name.d" && echo script | cpio --quiet -o -H newc) >"$name.cpio"
+        if [[ $type == hvm ]]; then
+            cp /rig/hvm.img "$name.img"
+            mcopy -i "$name.img" "$name.cpio" ::script
+            disks+="'format=raw,vdev=hda,backendtype=qdisk,access=rw,target=$scratch/$name.img',"
+        else
+            cat /rig/guest.cpio "$name.cpio" >"$name.initrd"
+            lines+=('kernel="/rig/vmlinux"' "ramdisk=\"$scratch/$name.initrd\"" "extra=\"$guest_args\"")
+        fi
+    fi
+    for line; do
+        case $line in
+        disk=tools) disks+="'format=raw,vdev=xvdz,access=ro,backendtype=phy,target=/dev/vda'," ;;
+        disk=*) disks+="'${line#disk=}'," ;;
+        *) lines+=("$line") ;;
+        esac
+    done
+    printf '%s\n' "${lines[@]}" "disk=[$disks]" >"$name.cfg"
+}
+guest_args='console=hvc0 loglevel=4 mitigations=off audit=0 panic=-1'
+
+# create NAME [SECONDS]: xl create, its output in NAME.xl.log.
+create() {
+    timeout "${2:-120}" xl -vvv create "$1.cfg" >"$1.xl.log" 2>&1 </dev/null ||
+        fail "xl create $1: $(grep -m1 -E 'error:' "$1.xl.log" || tail -n1 "$1.xl.log")"
+}
+
+domid() { xl domid "$1"; }
+console() { echo "/var/log/xen/console/guest-$1.log"; }
+dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
+
+# await_line FILE REGEX [SECONDS]: until FILE, which may not exist yet, has such a line; the line is printed.
+await_line() {
+    grep -m1 -aE -e "$2" < <(exec timeout "${3:-60}" tail -n +1 -F "$1" 2>/dev/null) ||
+        fail "within ${3:-60} s no line of ${1##*/} was like: $2"
+}
+
+# await_guest NAME [SECONDS]: until the guest's script has ended, and well.
+await_guest() {
+    local line
+    line=$(await_line "$(console "$1")" '^GUEST (DONE|FAILED)|Kernel panic' "${2:-120}")
+    [[ $line == 'GUEST DONE'* ]] || fail "$1: ${line%$'\r'}"
+}
+
+# await_node PATH REGEX [SECONDS]: until that xenstore node's value is like REGEX; '^$' is also an absent node.
+await_node() {
+    while read -r _; do
+        [[ ! $(xenstore-read "$1" 2>/dev/null) =~ $2 ]] || return 0
+    done < <(exec timeout "${3:-60}" xenstore-watch "$1")
+    fail "within ${3:-60} s $1 was not like $2 but '$(xenstore-read "$1" 2>/dev/null)'"
+}
+
+# await_gone DOMID [SECONDS]: until the guest of that number is no more.
+await_gone() { await_node "/local/domain/$1/name" '^$' "${2:-60}"; }
+
+# await_exit PID [SECONDS]: until that process has ended.
+await_exit() { timeout "${2:-60}" tail --pid="$1" -s 0.1 -f /dev/null || fail "process $1 did not end within ${2:-60} s"; }

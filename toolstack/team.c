@@ -1,0 +1,187 @@
+/* The role processes of a guest: see team.h. */
+
+#define G_LOG_DOMAIN "team"
+#include "toolstack/team.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where a role finds the pipe on which it says that it is ready. */
+#define NOTIFY_FD 3
+
+struct team {
+    unsigned domid;
+    char *program; /* our own executable, which is every role's */
+    const struct team_events *events;
+    void *opaque;
+    GPtrArray *members;
+    bool stopping;
+};
+
+struct member {
+    struct team *team;
+    const struct role *role;
+    GPid pid;
+    guint child_watch;
+    guint notify_watch;
+    int notify_fd;
+    bool ready;
+};
+
+static void stop_listening(struct member *member)
+{
+    if (!member->notify_watch)
+        return;
+    g_source_remove(member->notify_watch);
+    member->notify_watch = 0;
+    close(member->notify_fd);
+}
+
+static void member_free(gpointer opaque)
+{
+    struct member *member = opaque;
+    stop_listening(member);
+    if (member->child_watch)
+        g_source_remove(member->child_watch);
+    g_free(member);
+}
+
+struct team *team_new(unsigned domid, const struct team_events *events, void *opaque)
+{
+    struct team *team = g_new0(struct team, 1);
+    team->domid = domid;
+    team->program = g_file_read_link("/proc/self/exe", NULL);
+    team->events = events;
+    team->opaque = opaque;
+    team->members = g_ptr_array_new_with_free_func(member_free);
+    return team;
+}
+
+void team_free(struct team *team)
+{
+    if (!team)
+        return;
+    g_ptr_array_unref(team->members);
+    g_free(team->program);
+    g_free(team);
+}
+
+static bool all_ready(const struct team *team)
+{
+    for (guint i = 0; i < team->members->len; i++) {
+        const struct member *member = g_ptr_array_index(team->members, i);
+        if (!member->ready)
+            return false;
+    }
+    return true;
+}
+
+/* The role wrote READY, or closed its end without: then on_left() will tell the rest. */
+static gboolean on_notify(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct member *member = opaque;
+    struct team *team = member->team;
+    char text[16];
+
+    member->ready = read(fd, text, sizeof(text)) > 0;
+    stop_listening(member);
+    if (member->ready && all_ready(team) && !team->stopping)
+        team->events->ready(team->opaque);
+    return G_SOURCE_CONTINUE; /* stop_listening() has removed the source */
+}
+
+static void log_exit(const struct member *member, int status)
+{
+    if (WIFSIGNALED(status))
+        g_warning("role %s (process %d) was ended by signal %d (%s); what it served stands still "
+                  "until the guest is restarted",
+                  member->role->name, member->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != 0)
+        g_warning("role %s (process %d) ended with status %d", member->role->name, member->pid,
+                  WEXITSTATUS(status));
+}
+
+static void on_left(GPid pid, gint status, gpointer opaque)
+{
+    struct member *member = opaque;
+    struct team *team = member->team;
+    bool failed = !member->ready;
+
+    if (!team->stopping || WIFSIGNALED(status))
+        log_exit(member, status);
+    member->child_watch = 0;
+    g_spawn_close_pid(pid);
+    g_ptr_array_remove_fast(team->members, member);
+    if (failed && !team->stopping)
+        team->events->failed(team->opaque);
+    else if (team->members->len == 0)
+        team->events->empty(team->opaque);
+}
+
+static char **role_argv(const struct team *team, const struct role *role, char *const *options)
+{
+    g_autoptr(GStrvBuilder) argv = g_strv_builder_new();
+    g_autofree char *domid = g_strdup_printf("%u", team->domid);
+    g_autofree char *notify_fd = g_strdup_printf("%d", NOTIFY_FD);
+
+    g_strv_builder_add_many(argv, team->program, role->name, "--domid", domid, "--notify-fd",
+                            notify_fd, NULL);
+    for (char *const *option = options; *option; option++)
+        g_strv_builder_add_many(argv, "--option", *option, NULL);
+    return g_strv_builder_end(argv);
+}
+
+bool team_start(struct team *team, const struct role *role, char *const *options, GError **error)
+{
+    g_auto(GStrv) argv = role_argv(team, role, options);
+    int notify[2], target = NOTIFY_FD;
+    GPid pid;
+
+    if (!g_unix_open_pipe(notify, FD_CLOEXEC, error))
+        return false;
+    bool started = g_spawn_async_with_pipes_and_fds(
+        NULL, (const char *const *)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1,
+        &notify[1], &target, 1, &pid, NULL, NULL, NULL, error);
+    close(notify[1]);
+    if (!started) {
+        close(notify[0]);
+        return false;
+    }
+    struct member *member = g_new0(struct member, 1);
+    member->team = team;
+    member->role = role;
+    member->pid = pid;
+    member->notify_fd = notify[0];
+    member->notify_watch = g_unix_fd_add(notify[0], G_IO_IN | G_IO_HUP, on_notify, member);
+    member->child_watch = g_child_watch_add(pid, on_left, member);
+    g_ptr_array_add(team->members, member);
+    return true;
+}
+
+bool team_has(const struct team *team, const struct role *role)
+{
+    for (guint i = 0; i < team->members->len; i++) {
+        const struct member *member = g_ptr_array_index(team->members, i);
+        if (member->role == role)
+            return true;
+    }
+    return false;
+}
+
+unsigned team_size(const struct team *team)
+{
+    return team->members->len;
+}
+
+void team_stop(struct team *team)
+{
+    team->stopping = true;
+    for (guint i = 0; i < team->members->len; i++) {
+        const struct member *member = g_ptr_array_index(team->members, i);
+        kill(member->pid, SIGTERM);
+    }
+}

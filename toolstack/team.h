@@ -1,0 +1,39 @@
+/*
+ * The team of a guest: its role processes, started, watched and stopped together.
+ *
+ * Threads: the thread of the default main context.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TOOLSTACK_TEAM_H
+#define TOOLSTACK_TEAM_H
+
+#include <stdbool.h>
+#include <glib.h>
+
+#include "role.h"
+
+struct team;
+
+struct team_events {
+    /* Every role started so far is ready; again after a role that was started later. */
+    void (*ready)(void *opaque);
+    /* A role ended before it was ready; it has said why on standard error. */
+    void (*failed)(void *opaque);
+    /* The last role has gone. */
+    void (*empty)(void *opaque);
+};
+
+struct team *team_new(unsigned domid, const struct team_events *events, void *opaque);
+void team_free(struct team *team); /* NULL is fine; the processes are left alone */
+
+/* Starts ROLE with OPTIONS ("key=value" strings, NULL-terminated). */
+bool team_start(struct team *team, const struct role *role, char *const *options, GError **error);
+
+bool team_has(const struct team *team, const struct role *role);
+unsigned team_size(const struct team *team);
+
+/* Asks every role to finish and leave; `empty` tells when they have. */
+void team_stop(struct team *team);
+
+#endif

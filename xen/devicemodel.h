@@ -1,0 +1,46 @@
+/*
+ * Device-model operations on one guest: ioreq servers and the ranges routed to them.
+ *
+ * Source: xendevicemodel.h, hvm/dm_op.h.
+ * Threads: a handle belongs to one thread at a time.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef XEN_DEVICEMODEL_H
+#define XEN_DEVICEMODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <glib.h>
+#include <xendevicemodel.h>
+
+struct xen_devicemodel;
+
+struct xen_devicemodel *xen_devicemodel_open(unsigned domid, GError **error);
+void xen_devicemodel_close(struct xen_devicemodel *dm); /* NULL is fine */
+
+/* Creates an ioreq server without a buffered ring.  Destroy it, or accesses hang the guest. */
+bool xen_devicemodel_create_server(struct xen_devicemodel *dm, ioservid_t *id, GError **error);
+void xen_devicemodel_destroy_server(struct xen_devicemodel *dm, ioservid_t id);
+
+/* Xen routes requests to the server only while it is enabled. */
+bool xen_devicemodel_enable_server(struct xen_devicemodel *dm, ioservid_t id, GError **error);
+
+/* No new request arrives after this; those in the page can still be answered. */
+void xen_devicemodel_disable_server(struct xen_devicemodel *dm, ioservid_t id);
+
+/* What is routed to the server; FIRST and LAST are inclusive, in ports or bytes. */
+enum xen_range { XEN_RANGE_PIO, XEN_RANGE_MMIO };
+bool xen_devicemodel_map_range(struct xen_devicemodel *dm, ioservid_t id, enum xen_range kind,
+                               uint64_t first, uint64_t last, GError **error);
+bool xen_devicemodel_unmap_range(struct xen_devicemodel *dm, ioservid_t id, enum xen_range kind,
+                                 uint64_t first, uint64_t last, GError **error);
+
+/* Config space of segment 0, bus 0, DEVICE.FUNCTION. */
+bool xen_devicemodel_map_pci(struct xen_devicemodel *dm, ioservid_t id, uint8_t device,
+                             uint8_t function, GError **error);
+
+/* The number of vCPUs the guest may have, whether online or not. */
+bool xen_devicemodel_vcpus(struct xen_devicemodel *dm, unsigned *count, GError **error);
+
+#endif
