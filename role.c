@@ -46,8 +46,9 @@ bool role_process_option_uint(struct role_process *process, const char *key, gui
     if (g_ascii_string_to_unsigned(text + (hex ? 2 : 0), hex ? 16 : 10, min, max, value, NULL))
         return true;
     g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                "%s=%s: a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " is needed",
-                key, text, min, max);
+                "role %s: %s=%s: a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                " is needed",
+                process->role->name, key, text, min, max);
     return false;
 }
 
@@ -86,12 +87,13 @@ static bool take_options(struct role_process *process, char **pairs, GError **er
         if (!known || !g_strv_contains(known, key)) {
             g_autofree char *list = g_strjoinv(", ", (char **)known);
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION,
-                        "there is no option '%s' (known: %s)", key, known ? list : "none");
+                        "role %s has no option '%s' (it has: %s)", process->role->name, key,
+                        known ? list : "none");
             return false;
         }
         if (!equals) {
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                        "option '%s' needs a value (%s=...)", key, key);
+                        "role %s: option '%s' needs a value (%s=...)", process->role->name, key, key);
             return false;
         }
         g_hash_table_insert(process->options, g_steal_pointer(&key), g_strdup(equals + 1));
@@ -140,6 +142,24 @@ static bool register_process(struct role_process *process, GError **error)
     return xen_store_write(process->store, dir, "pid", error, "%d", getpid());
 }
 
+/*
+ * libxl knows the guest's type.  A PV or PVH guest has no emulated platform; under a toolstack that
+ * does not say, Xen will.
+ */
+static bool check_guest_type(struct role_process *process, GError **error)
+{
+    g_autofree char *dir = g_strdup_printf("/libxl/%d", process->domid);
+    g_autofree char *type = xen_store_read(process->store, dir, "type", NULL);
+
+    if (!process->role->hvm_only || !type || strcmp(type, "hvm") == 0)
+        return true;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                "role %s: domain %d is of type %s and has no emulated PCI bus; use type=\"hvm\" in "
+                "its configuration, or leave the role out",
+                process->role->name, process->domid, type);
+    return false;
+}
+
 static bool start(struct role_process *process, GError **error)
 {
     process->store = xen_store_open(error);
@@ -150,6 +170,8 @@ static bool start(struct role_process *process, GError **error)
                     "domain %d does not exist (see xl list)", process->domid);
         return false;
     }
+    if (!check_guest_type(process, error))
+        return false;
     process->release_watch = xen_store_watch_add(process->store, "@releaseDomain",
                                                  on_release_domain, process, error);
     if (!process->release_watch || !register_process(process, error))

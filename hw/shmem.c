@@ -10,8 +10,6 @@
 #define G_LOG_DOMAIN "shmem"
 #include "hw/hw.h"
 
-#include <string.h>
-
 #include "hw/pci_slot.h"
 #include "hw/shmem_registers.h"
 
@@ -36,23 +34,6 @@ static const struct pci_description shmem_pci = {
     .bars[0] = { SHMEM_REGISTERS_SIZE, &shmem_registers_ops },
 };
 
-/*
- * libxl knows the guest's type.  A guest without an emulated platform has no PCI bus where the
- * function could be seen; under a toolstack that does not say, the ioreq server will tell.
- */
-static bool check_guest(struct role_process *process, GError **error)
-{
-    g_autofree char *dir = g_strdup_printf("/libxl/%u", role_process_domid(process));
-    g_autofree char *type = xen_store_read(role_process_store(process), dir, "type", NULL);
-    if (!type || strcmp(type, "hvm") == 0)
-        return true;
-    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
-                "domain %u is of type %s, which has no emulated PCI bus: "
-                "use type=\"hvm\" in its configuration, or leave this role out",
-                role_process_domid(process), type);
-    return false;
-}
-
 static void shmem_free(struct shmem *shmem)
 {
     ioreq_server_free(shmem->server);
@@ -72,8 +53,7 @@ static bool attach(struct shmem *shmem, guint64 slot, GError **error)
 static void *shmem_start(struct role_process *process, GError **error)
 {
     guint64 slot;
-    if (!role_process_option_uint(process, "slot", 1, MAX_SLOT, DEFAULT_SLOT, &slot, error) ||
-        !check_guest(process, error))
+    if (!role_process_option_uint(process, "slot", 1, MAX_SLOT, DEFAULT_SLOT, &slot, error))
         return NULL;
 
     struct shmem *shmem = g_new0(struct shmem, 1);

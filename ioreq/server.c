@@ -4,7 +4,7 @@
 #include "ioreq/server.h"
 
 #include <inttypes.h>
-#include <xen/hvm/../memory.h> /* Xen's own; <xen/memory.h> would be that of our xen/ */
+#include <xen/memory.h>
 
 #include "ioreq/request.h"
 #include "xen/devicemodel.h"
@@ -110,6 +110,7 @@ static void on_event(struct xen_evtchn *evtchn, evtchn_port_t local, void *opaqu
     }
 }
 
+/* Binding sets the event pending, so that a request which came before it is not missed. */
 static bool bind_vcpus(struct ioreq_server *server, GError **error)
 {
     for (unsigned vcpu = 0; vcpu < server->vcpus; vcpu++) {
@@ -135,9 +136,6 @@ bool ioreq_server_start(struct ioreq_server *server, GError **error)
     if (!xen_devicemodel_enable_server(server->dm, server->id, error) || !bind_vcpus(server, error))
         return false;
     server->source = xen_evtchn_attach(server->evtchn, on_event, server);
-    /* A request from before its port was bound sent its event to nobody. */
-    for (unsigned vcpu = 0; vcpu < server->vcpus; vcpu++)
-        serve(server, vcpu);
     return true;
 }
 
@@ -193,8 +191,12 @@ void ioreq_server_unmap(struct ioreq_server *server, enum ioreq_space space, uin
 bool ioreq_server_add_pci(struct ioreq_server *server, unsigned device, unsigned function,
                           const struct ioreq_ops *ops, void *opaque, GError **error)
 {
-    uint64_t sbdf = device << 3 | function;
+    uint64_t first = (uint64_t)(device << 3 | function) << 32;
     g_assert(device < 32 && function < 8);
-    return ioreq_bus_add(server->bus, IOREQ_PCI, sbdf << 32, PCI_CONFIG_SIZE, ops, opaque, error) &&
-           xen_devicemodel_map_pci(server->dm, server->id, device, function, error);
+    if (!ioreq_bus_add(server->bus, IOREQ_PCI, first, PCI_CONFIG_SIZE, ops, opaque, error))
+        return false;
+    if (xen_devicemodel_map_pci(server->dm, server->id, device, function, error))
+        return true;
+    ioreq_bus_remove(server->bus, IOREQ_PCI, first);
+    return false;
 }

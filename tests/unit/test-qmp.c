@@ -1,6 +1,5 @@
 /*
- * The QMP server and the proxy, over real sockets in a temporary directory.  One thread does
- * everything: a client's function turns the main loop until it has what it waits for.
+ * The QMP server and its commands, over real sockets in a temporary directory.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,12 +13,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/unit/qmp-client.h"
 #include "toolstack/qmp-commands.h"
-#include "toolstack/qmp-listener.h"
-#include "toolstack/qmp-proxy.h"
-#include "toolstack/qmp.h"
 
-#define PATIENCE (10 * G_USEC_PER_SEC)
 #define NEGOTIATE "{\"execute\":\"qmp_capabilities\"}"
 #define STATUS "{\"execute\":\"query-status\"}"
 #define RUNNING "{\"return\":{\"status\":\"running\",\"singlestep\":false,\"running\":true}}"
@@ -61,104 +57,6 @@ static void teardown(struct fixture *f, gconstpointer data)
     g_free(f->dir);
 }
 
-/* A client's socket: non-blocking, so that nothing here can wait for the loop it has to turn. */
-static int connect_to(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    g_assert_cmpuint(strlen(path), <, sizeof(address.sun_path));
-    strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
-    return fd;
-}
-
-/* Turns the main loop once or, if it has nothing to do, gives way to the kernel. */
-static void turn(gint64 start)
-{
-    g_assert_cmpint(g_get_monotonic_time() - start, <, PATIENCE);
-    if (!g_main_context_iteration(NULL, FALSE))
-        g_usleep(100);
-}
-
-/* The next line without its CR LF, for g_free(); NULL if the other side closed the connection. */
-static char *receive(int fd)
-{
-    GString *line = g_string_new(NULL);
-    for (gint64 start = g_get_monotonic_time();;) {
-        char byte;
-        ssize_t n = recv(fd, &byte, 1, 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN)) {
-            g_string_free(line, TRUE);
-            return NULL;
-        }
-        if (n < 0) {
-            turn(start);
-            continue;
-        }
-        g_string_append_c(line, byte);
-        if (g_str_has_suffix(line->str, "\r\n")) {
-            g_string_truncate(line, line->len - 2);
-            return g_string_free(line, FALSE);
-        }
-    }
-}
-
-/* Sends everything, or as much as there is somebody to take it. */
-static void send_bytes(int fd, const char *bytes, gsize length)
-{
-    for (gint64 start = g_get_monotonic_time(); length > 0;) {
-        ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN)
-            return;
-        if (n < 0)
-            turn(start);
-        bytes += MAX(n, 0);
-        length -= MAX(n, 0);
-    }
-}
-
-static void send_text(int fd, const char *text)
-{
-    send_bytes(fd, text, strlen(text));
-}
-
-static void send_with_fds(int fd, const char *text, const int *fds, gsize count)
-{
-    char control[CMSG_SPACE(4 * sizeof(int))] = { 0 };
-    struct iovec iov = { .iov_base = (char *)text, .iov_len = strlen(text) };
-    struct msghdr message = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = control,
-        .msg_controllen = CMSG_SPACE(count * sizeof(int)),
-    };
-    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(part), fds, count * sizeof(int));
-    g_assert_cmpint(sendmsg(fd, &message, 0), ==, strlen(text));
-}
-
-static void assert_receive(int fd, const char *expected)
-{
-    g_autofree char *line = receive(fd);
-    g_assert_cmpstr(line, ==, expected);
-}
-
-static void assert_answer(int fd, const char *text, const char *expected)
-{
-    send_text(fd, text);
-    assert_receive(fd, expected);
-}
-
-static void assert_closed(int fd)
-{
-    for (char *line; (line = receive(fd));)
-        g_free(line);
-    close(fd);
-}
-
 /* A client past the greeting and the negotiation. */
 static int open_client(const char *path)
 {
@@ -169,16 +67,6 @@ static int open_client(const char *path)
                     "\"package\":\"rolemodel " ROLEMODEL_VERSION "\"},\"capabilities\":[]}}");
     assert_answer(fd, NEGOTIATE, "{\"return\":{}}");
     return fd;
-}
-
-static int count_fds(void)
-{
-    int count = 0;
-    GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
-    while (g_dir_read_name(dir))
-        count++;
-    g_dir_close(dir);
-    return count;
 }
 
 static void test_negotiation(struct fixture *f, gconstpointer data)
@@ -254,8 +142,14 @@ static void test_garbage(struct fixture *f, gconstpointer data)
         { "{\"execute\":\"a\n", GENERIC("JSON parse error, control character in a string") },
     };
     static const char *const broken[] = {
-        "{\"execute\":\"query-status\"]", "{\"a\" 1}", "{\"execute\":\"\377\"}", "{\"a\":[}",
-        "{\"a\":\"\\ud800\"}",            "{,}",       "{\"a\":1e9999999}",      "{\"a\":-}",
+        "{\"execute\":\"query-status\"]",
+        "{\"a\" 1}",
+        "{\"execute\":\"\377\"}",
+        "{\"a\":[}]",
+        "{\"a\":\"\\ud800\"}",
+        "{,}",
+        "{\"a\":1e9999999}",
+        "{\"a\":-}",
     };
     int fd = open_client(f->path);
     for (gsize i = 0; i < G_N_ELEMENTS(table); i++)
@@ -263,7 +157,6 @@ static void test_garbage(struct fixture *f, gconstpointer data)
     for (gsize i = 0; i < G_N_ELEMENTS(broken); i++) {
         send_text(fd, broken[i]);
         g_autofree char *line = receive(fd);
-        g_test_message("%s", line);
         g_assert_true(g_str_has_prefix(line, "{\"error\":{\"class\":\"GenericError\""));
     }
     send_bytes(fd, "{\0}", 3);
@@ -284,9 +177,8 @@ static void test_pieces(struct fixture *f, gconstpointer data)
             send_bytes(fd, text + at, MIN(piece, strlen(text) - at));
             g_main_context_iteration(NULL, FALSE);
         }
-        assert_receive(fd,
-                       "{\"return\":{\"status\":\"running\",\"singlestep\":false,"
-                       "\"running\":true},\"id\":\"}]\\\"\\\\\"}");
+        assert_receive(fd, "{\"return\":{\"status\":\"running\",\"singlestep\":false,"
+                           "\"running\":true},\"id\":\"}]\\\"\\\\\"}");
         assert_receive(fd, "{\"return\":[]}");
         assert_receive(fd, "{\"return\":[]}");
         close(fd);
@@ -302,8 +194,8 @@ static void test_limits(struct fixture *f, gconstpointer data)
     int fd = open_client(f->path);
     g_string_set_size(text, (1 << 20) - strlen("{\"execute\":\"query-pci\",\"id\":\"\"}"));
     memset(text->str, 'x', text->len);
-    g_autofree char *longest = g_strdup_printf("{\"execute\":\"query-pci\",\"id\":\"%s\"}",
-                                               text->str);
+    g_autofree char *longest =
+        g_strdup_printf("{\"execute\":\"query-pci\",\"id\":\"%s\"}", text->str);
     g_autofree char *echo = g_strdup_printf("{\"return\":[],\"id\":\"%s\"}", text->str);
     assert_answer(fd, longest, echo);
     send_text(fd, "{\"id\":\"xxxxxxxxxxxxxxxxxxxxxxxxxx");
@@ -358,7 +250,6 @@ static void test_late_reader(struct fixture *f, gconstpointer data)
 static int number_in_answer(int fd, const char *key)
 {
     g_autofree char *line = receive(fd);
-    g_test_message("%s", line);
     const char *at = line ? strstr(line, key) : NULL;
     g_assert_nonnull(at);
     return g_ascii_strtoll(at + strlen(key), NULL, 10);
@@ -396,16 +287,15 @@ static void test_add_fd(struct fixture *f, gconstpointer data)
     fd = open_client(f->path);
     send_text(fd, "{\"execute\":\"query-fdsets\"}");
     g_autofree char *line = receive(fd);
-    g_autofree char *first =
-        g_strdup_printf("{\"return\":[{\"fdset-id\":0,\"fds\":[{\"fd\":%d,"
-                        "\"opaque\":\"rdonly:/x\"}]},{\"fdset-id\":1,",
-                        passed);
+    g_autofree char *first = g_strdup_printf("{\"return\":[{\"fdset-id\":0,\"fds\":[{\"fd\":%d,"
+                                             "\"opaque\":\"rdonly:/x\"}]},{\"fdset-id\":1,",
+                                             passed);
     g_assert_true(g_str_has_prefix(line, first));
     assert_answer(fd, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":5,\"fd\":0}}",
                   GENERIC("File descriptor named 'fdset-id:5, fd:0' not found"));
     for (const char *set = "015"; *set; set++) {
-        g_autofree char *text = g_strdup_printf(
-            "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":%c}}", *set);
+        g_autofree char *text =
+            g_strdup_printf("{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":%c}}", *set);
         assert_answer(fd, text, "{\"return\":{}}");
     }
     assert_answer(fd, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":5}}",
@@ -419,8 +309,8 @@ static void test_add_fd(struct fixture *f, gconstpointer data)
     send_with_fds(fd, "{\"execute\":\"add-fd\"}", fds, 1);
     assert_receive(fd, GENERIC("32 descriptors are held already (use remove-fd)"));
     for (int i = 0; i < 32; i++) {
-        g_autofree char *text = g_strdup_printf(
-            "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":%d}}", i);
+        g_autofree char *text =
+            g_strdup_printf("{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":%d}}", i);
         assert_answer(fd, text, "{\"return\":{}}");
     }
     close(fds[0]);
