@@ -3,8 +3,8 @@
  * is the business of a function that the server is given (qmp-commands.h).
  *
  * Source: docs/interop/qmp-spec.txt of QEMU; the replies to faulty input are those of QEMU 7.2.
- * As in QEMU 7.2, but: several clients at once; no out-of-band execution; no events, which libxl
- * ignores; JSON as RFC 8259 has it.
+ * Unlike QEMU: several clients at once; no out-of-band execution; no events, which libxl ignores;
+ * JSON as json-glib reads it (of a key that is there twice, the last value counts).
  *
  * Nothing here blocks.  What a client can make us hold is bounded: a message has at most 1 MiB and
  * 64 levels, unread replies 1 MiB, a server 16 clients; a client that goes beyond is disconnected.

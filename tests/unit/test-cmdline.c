@@ -182,8 +182,8 @@ static void test_sockets(void)
 {
     struct dm_cmdline *cmdline =
         PARSE("-xen-domid", "1", "-M", "type=pc,accel=xen", "-mon", "b,mode=control", "-chardev",
-              "socket,path=/a,,b,id=b,server,nowait", "-chardev", "pty,id=libxl-channel0",
-              "-chardev", "socket,id=c,path=/c,server=on", "-chardev",
+              "socket,path=/a,,b,id=b,server,nowait,logfile=/l,,m", "-chardev",
+              "pty,id=libxl-channel0", "-chardev", "socket,id=c,path=/c,server=on", "-chardev",
               "socket,id=t,host=::1,port=1,server=on", "-chardev", "socket,id=o,path=/o", "-mon",
               "chardev=t,mode=control", "-mon", "chardev=c,mode=readline", "-mon",
               "chardev=o,mode=control", "-mon", "libxl-channel0", "disk.img");
@@ -193,7 +193,7 @@ static void test_sockets(void)
     g_assert_cmpstr(socket_at(cmdline, 0)->path, ==, "/a,b");
 
     char **argv = dm_cmdline_qemu_argv(cmdline, "q", (const int[]){ 7 });
-    g_assert_cmpstr(argv[8], ==, "socket,fd=7,id=b,server,nowait");
+    g_assert_cmpstr(argv[8], ==, "socket,fd=7,id=b,server,nowait,logfile=/l,,m");
     g_assert_cmpstr(argv[12], ==, "socket,id=c,path=/c,server=on");
     g_strfreev(argv);
     dm_cmdline_free(cmdline);
@@ -238,6 +238,20 @@ static void test_roles(void)
     assert_refused("more than 64 settings", "-role", many->str);
 }
 
+/* Those of libxl's options that take no argument do not swallow a -role. */
+static void test_flags(void)
+{
+    static const char *const flags[] = {
+        "-S",           "-no-user-config", "-nodefaults", "-nographic",          "-xen-attach",
+        "-no-shutdown", "-enable-fips",    "-usb",        "-xen-domid-restrict", "-no-acpi",
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(flags); i++) {
+        struct dm_cmdline *cmdline = PARSE_ROLES(flags[i], "-role", "disk");
+        g_assert_cmpuint(cmdline->roles->len, ==, 1);
+        dm_cmdline_free(cmdline);
+    }
+}
+
 static void test_missing(void)
 {
     assert_refused("-machine is missing", "-xen-domid", "1");
@@ -257,6 +271,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cmdline/hvm", test_hvm);
     g_test_add_func("/cmdline/sockets", test_sockets);
     g_test_add_func("/cmdline/roles", test_roles);
+    g_test_add_func("/cmdline/flags", test_flags);
     g_test_add_func("/cmdline/missing", test_missing);
     return g_test_run();
 }

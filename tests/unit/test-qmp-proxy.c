@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdbool.h>
-#include <sys/resource.h>
 
 #include "tests/unit/qmp-client.h"
 #include "toolstack/qmp-commands.h"
@@ -77,12 +76,14 @@ static void settle(void)
     }
 }
 
-/* Sends until nobody takes more; returns how many bytes that were. */
+/* Sends until nobody takes more; returns how many bytes that were: 0, 1, 2... modulo 251. */
 static gsize fill(int fd)
 {
-    static const char block[1000];
     gsize total = 0;
     for (int quiet = 0; quiet < 20;) {
+        guint8 block[1000];
+        for (gsize i = 0; i < sizeof(block); i++)
+            block[i] = (total + i) % 251;
         ssize_t n = send(fd, block, sizeof(block), MSG_NOSIGNAL);
         quiet = n > 0 ? 0 : quiet + 1;
         total += MAX(n, 0);
@@ -91,13 +92,16 @@ static gsize fill(int fd)
     return total;
 }
 
+/* Reads all there is, which must be what fill() sent; returns how many bytes that were. */
 static gsize drain(int fd)
 {
-    char block[1000];
     gsize total = 0;
     for (int quiet = 0; quiet < 20;) {
+        guint8 block[1000];
         ssize_t n = recv(fd, block, sizeof(block), 0);
         quiet = n > 0 ? 0 : quiet + 1;
+        for (ssize_t i = 0; i < n; i++)
+            g_assert_cmpuint(block[i], ==, (total + i) % 251);
         total += MAX(n, 0);
         settle();
     }

@@ -7,11 +7,8 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdbool.h>
-#include <string.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "tests/unit/qmp-client.h"
 #include "toolstack/qmp-commands.h"
@@ -126,6 +123,26 @@ static void test_commands(struct fixture *f, gconstpointer data)
     }
     g_assert_true(f->quit);
     close(fd);
+}
+
+/* QEMU's -S: "prelaunch" is not "paused", and ends with "cont". */
+static void test_stopped(struct fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->dir, "stopped", NULL);
+    struct qmp_commands *commands = qmp_commands_new(true, note_quit, f);
+    struct qmp_listener *listener = qmp_listener_new(path, &error);
+    g_assert_no_error(error);
+    struct qmp_server *server = qmp_server_new(listener, qmp_commands_run, commands);
+    int fd = open_client(path);
+    assert_answer(fd, "{\"execute\":\"stop\"}", "{\"return\":{}}");
+    assert_answer(fd, STATUS,
+                  "{\"return\":{\"status\":\"prelaunch\",\"singlestep\":false,\"running\":false}}");
+    assert_answer(fd, "{\"execute\":\"cont\"}", "{\"return\":{}}");
+    assert_answer(fd, STATUS, RUNNING);
+    close(fd);
+    qmp_server_free(server);
+    qmp_commands_free(commands);
 }
 
 static void test_garbage(struct fixture *f, gconstpointer data)
@@ -282,6 +299,12 @@ static void test_add_fd(struct fixture *f, gconstpointer data)
     send_with_fds(fd, "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":-1}}", fds, 1);
     assert_receive(fd, GENERIC("Parameter 'fdset-id' expects a non-negative value"));
 
+    /* Descriptors that nobody asks for are replaced, the last one goes with the client. */
+    for (int i = 0; i < 3; i++) {
+        send_with_fds(fd, STATUS, fds, 1);
+        assert_receive(fd, RUNNING);
+    }
+
     /* The sets are those of the guest, not of one client. */
     close(fd);
     fd = open_client(f->path);
@@ -359,17 +382,41 @@ static void test_listener(struct fixture *f, gconstpointer data)
     g_assert_nonnull(error);
 }
 
+/* A process out of descriptors keeps its clients waiting, without a busy loop. */
+static void test_no_descriptors(struct fixture *f, gconstpointer data)
+{
+    int fd = connect_to(f->path);
+    struct rlimit before, none;
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    int lowest = dup(fd);
+    close(lowest);
+    none = (struct rlimit){ .rlim_cur = lowest, .rlim_max = before.rlim_max };
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    g_test_expect_message("qmp", G_LOG_LEVEL_WARNING, "cannot accept a QMP client*");
+    int busy = 0;
+    for (int i = 0; i < 100; i++)
+        busy += g_main_context_iteration(NULL, FALSE);
+    g_test_assert_expected_messages();
+    g_assert_cmpint(busy, <, 5);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    g_autofree char *greeting = receive(fd);
+    g_assert_nonnull(greeting);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, fn) g_test_add("/qmp/" name, struct fixture, NULL, setup, fn, teardown)
     ADD("negotiation", test_negotiation);
     ADD("commands", test_commands);
+    ADD("stopped", test_stopped);
     ADD("garbage", test_garbage);
     ADD("pieces", test_pieces);
     ADD("limits", test_limits);
     ADD("late-reader", test_late_reader);
     ADD("add-fd", test_add_fd);
     ADD("listener", test_listener);
+    ADD("no-descriptors", test_no_descriptors);
     return g_test_run();
 }

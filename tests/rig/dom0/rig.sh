@@ -95,3 +95,27 @@ await_gone() { await_node "/local/domain/$1/name" '^$' "${2:-60}"; }
 
 # await_exit PID [SECONDS]: until that process has ended.
 await_exit() { timeout "${2:-60}" tail --pid="$1" -s 0.1 -f /dev/null || fail "process $1 did not end within ${2:-60} s"; }
+
+# await_lines COUNT FILE REGEX [SECONDS]: until FILE has that many such lines.
+await_lines() {
+    local found
+    found=$(grep -m"$1" -caE -e "$3" < <(exec timeout "${4:-60}" tail -n +1 -F "$2" 2>/dev/null)) || :
+    [[ $found == "$1" ]] || fail "within ${4:-60} s only $found of $1 lines of ${2##*/} were like: $3"
+}
+
+# await_no_guest NAME [SECONDS]: until there is no guest of that name.
+await_no_guest() {
+    while read -r _; do
+        xl domid "$1" >/dev/null 2>&1 || return 0
+    done < <(exec timeout "${2:-60}" xenstore-watch @releaseDomain)
+    fail "guest $1 did not end within ${2:-60} s"
+}
+
+# await_no_process NAME [SECONDS]: until the last process whose name begins so has ended.
+await_no_process() {
+    local pid
+    for pid in $(pgrep "^$1"); do await_exit "$pid" "${2:-30}"; done
+}
+
+# qdisk VDEV FILE [rw|ro]: a line for vm: a raw image served by the device model.
+qdisk() { echo "disk=format=raw,vdev=$1,backendtype=qdisk,access=${3:-rw},target=$PWD/$2"; }
