@@ -34,7 +34,7 @@ lock() {
 payload() {
     local kib
     kib=$(du -sk --apparent-size "$1" | cut -f1)
-    rm -f "$cache/payload.ext4"
+    : >"$cache/payload.ext4"
     mke2fs -q -F -t ext4 -O ^has_journal -m 0 -i 8192 -E root_owner=0:0 -d "$1" \
         "$cache/payload.ext4" $((kib * 5 / 4 + 4096))k
 }
