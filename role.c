@@ -93,7 +93,8 @@ static bool take_options(struct role_process *process, char **pairs, GError **er
         }
         if (!equals) {
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                        "role %s: option '%s' needs a value (%s=...)", process->role->name, key, key);
+                        "role %s: option '%s' needs a value (%s=...)", process->role->name, key,
+                        key);
             return false;
         }
         g_hash_table_insert(process->options, g_steal_pointer(&key), g_strdup(equals + 1));
@@ -101,8 +102,7 @@ static bool take_options(struct role_process *process, char **pairs, GError **er
     return true;
 }
 
-static bool parse_command_line(struct role_process *process, int argc, char **argv,
-                               GError **error)
+static bool parse_command_line(struct role_process *process, int argc, char **argv, GError **error)
 {
     g_auto(GStrv) pairs = NULL;
     GOptionEntry entries[] = {
@@ -172,8 +172,8 @@ static bool start(struct role_process *process, GError **error)
     }
     if (!check_guest_type(process, error))
         return false;
-    process->release_watch = xen_store_watch_add(process->store, "@releaseDomain",
-                                                 on_release_domain, process, error);
+    process->release_watch =
+        xen_store_watch_add(process->store, "@releaseDomain", on_release_domain, process, error);
     if (!process->release_watch || !register_process(process, error))
         return false;
     process->instance = process->role->start(process, error);

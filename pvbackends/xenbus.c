@@ -28,10 +28,13 @@ struct xenbus_device {
     char *frontend;
     struct xen_store_watch *path_watch;
     struct xen_store_watch *frontend_watch;
-    enum xenbus_state state; /* the last one we wrote, or the toolstack's first */
-    void *instance;          /* the driver's; NULL while there is nothing open */
+    enum xenbus_state state;          /* the last one we wrote, or the toolstack's first */
+    enum xenbus_state frontend_state; /* the last one we acted on */
+    bool frontend_wrote;              /* the frontend's state, perhaps the same one, since then */
+    void *instance;                   /* the driver's; NULL while there is nothing open */
     bool connected;
     bool disconnecting;
+    bool failed; /* until the frontend has let go */
     unsigned warnings;
 };
 
@@ -114,6 +117,7 @@ static void fail(struct xenbus_device *device, enum xenbus_state state, const ch
     if (device->warnings < WARNINGS_PER_DEVICE)
         g_warning("%s%s", message,
                   ++device->warnings == WARNINGS_PER_DEVICE ? " (the last time I say so)" : "");
+    device->failed = true;
     set_state(device, state, message);
 }
 
@@ -175,11 +179,24 @@ static void open_instance(struct xenbus_device *device, GError **error)
 static void connect_frontend(struct xenbus_device *device)
 {
     g_autoptr(GError) error = NULL;
+    set_state(device, XenbusStateInitWait, NULL);
     device->connected = device->bus->driver->connect(device->instance, &error);
     if (device->connected)
         set_state(device, XenbusStateConnected, NULL);
     else
         fail(device, XenbusStateClosing, error->message);
+}
+
+/*
+ * A frontend may close and come back faster than we look; what is left to see is that it wrote
+ * its state once more than a connection takes.  Its ring may be another one now, even if grant
+ * and port have the old numbers.  If it is the same one, nothing is lost by attaching to it again.
+ */
+static bool frontend_came_back(const struct xenbus_device *device, enum xenbus_state now)
+{
+    bool completes =
+        device->frontend_state == XenbusStateInitialised && now == XenbusStateConnected;
+    return device->connected && device->frontend_wrote && !completes;
 }
 
 /* The toolstack took the device back: close as soon as the frontend has let go of it. */
@@ -197,24 +214,32 @@ static void device_go_offline(struct xenbus_device *device, enum xenbus_state fr
 
 static void device_follow_frontend(struct xenbus_device *device, enum xenbus_state frontend)
 {
+    bool came_back = frontend_came_back(device, frontend);
+    device->frontend_state = frontend;
+    device->frontend_wrote = false;
+
     switch (frontend) {
+    case XenbusStateInitialised:
+    case XenbusStateConnected:
+        if (came_back && !disconnected(device))
+            break;
+        if (!device->connected && !device->failed)
+            connect_frontend(device);
+        break;
     case XenbusStateInitialising:
     case XenbusStateInitWait:
+        device->failed = false;
         if (disconnected(device))
             set_state(device, XenbusStateInitWait, NULL);
         break;
-    case XenbusStateInitialised:
-    case XenbusStateConnected:
-        if (!device->connected &&
-            (device->state == XenbusStateInitWait || device->state == XenbusStateClosed))
-            connect_frontend(device);
-        break;
     case XenbusStateClosing:
+        device->failed = false;
         if (disconnected(device) && device->state != XenbusStateClosed)
             set_state(device, XenbusStateClosing, NULL);
         break;
     case XenbusStateClosed:
     case XenbusStateUnknown:
+        device->failed = false;
         if (disconnected(device) && device->state != XenbusStateInitWait)
             set_state(device, XenbusStateClosed, NULL);
         break;
@@ -250,10 +275,18 @@ static void device_update(void *opaque)
         /* Removed and added again before we looked. */
         g_autoptr(GError) error = NULL;
         device->state = own;
+        device->failed = false;
         open_instance(device, &error);
         if (error)
             fail(device, XenbusStateClosed, error->message);
     }
+}
+
+static void on_frontend(void *opaque)
+{
+    struct xenbus_device *device = opaque;
+    device->frontend_wrote = true;
+    device_update(device);
 }
 
 void xenbus_device_disconnected(struct xenbus_device *device)
@@ -292,7 +325,7 @@ static bool device_start(struct xenbus_device *device, GError **error)
         xen_store_watch_add(bus->store, device->path, device_update, device, error);
     if (device->path_watch)
         device->frontend_watch =
-            xen_store_watch_add(bus->store, frontend_state, device_update, device, error);
+            xen_store_watch_add(bus->store, frontend_state, on_frontend, device, error);
     return device->frontend_watch != NULL;
 }
 

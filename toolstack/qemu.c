@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "toolstack/drives.h"
 #include "xen/error.h"
 
 /* QEMU's sockets have a name only for a moment; see private_socket(). */
@@ -81,19 +83,40 @@ static int private_socket(char **path, GError **error)
     return -1;
 }
 
-/* The process that libxl knows: waits to be told, and becomes QEMU. */
-static G_NORETURN void wait_and_become_qemu(char **argv, int go_fd)
+/*
+ * What the supervisor sends is "go" and the images that are not for QEMU, each ending with NUL;
+ * nothing at all if there is nothing to go for.
+ */
+static GString *read_message(int fd)
 {
-    char go;
+    GString *message = g_string_new(NULL);
+    char piece[512];
     ssize_t got;
-    do {
-        got = read(go_fd, &go, 1);
-    } while (got < 0 && errno == EINTR);
-    if (got == 1) {
-        execv(argv[0], argv);
-        g_critical("%s: cannot start QEMU: %s", argv[0], g_strerror(errno));
+
+    while ((got = read(fd, piece, sizeof(piece))) > 0 || (got < 0 && errno == EINTR)) {
+        if (got > 0)
+            g_string_append_len(message, piece, got);
     }
-    _exit(1); /* the supervisor has said why, or we just have */
+    return message;
+}
+
+/* The process that libxl knows: waits to be told, and becomes QEMU. */
+static G_NORETURN void wait_and_become_qemu(char **arguments, int go_fd)
+{
+    GString *message = read_message(go_fd);
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+
+    if (message->len == 0)
+        _exit(1); /* the supervisor has said why */
+    for (char **argument = arguments; *argument; argument++)
+        g_ptr_array_add(argv, *argument);
+    g_ptr_array_add(argv, NULL);
+    for (gsize at = strlen(message->str) + 1; at < message->len;
+         at += strlen(message->str + at) + 1)
+        drives_remove(argv, message->str + at);
+    execv(argv->pdata[0], (char **)argv->pdata);
+    g_critical("%s: cannot start QEMU: %s", arguments[0], g_strerror(errno));
+    _exit(1);
 }
 
 /* Forks so that QEMU has no child it does not know: the new process belongs to init. */
@@ -151,9 +174,14 @@ failed:
     return NULL;
 }
 
-bool qemu_go(struct qemu *qemu, GError **error)
+bool qemu_go(struct qemu *qemu, const char *const *owned, GError **error)
 {
-    bool told = write(qemu->go_fd, "", 1) == 1;
+    g_autoptr(GString) message = g_string_new("go");
+    g_string_append_c(message, '\0');
+    for (; *owned; owned++)
+        g_string_append_len(message, *owned, strlen(*owned) + 1);
+
+    bool told = write(qemu->go_fd, message->str, message->len) == (ssize_t)message->len;
     if (!told)
         xen_set_error(error, "cannot start QEMU, the process that was to become it has ended");
     close(qemu->go_fd);

@@ -26,7 +26,9 @@ void qemu_become(const struct dm_cmdline *cmdline, GError **error);
  * status 1.  Must be called before there are threads, open libraries of Xen or sources.
  */
 struct qemu *qemu_split(const struct dm_cmdline *cmdline, GError **error);
-bool qemu_go(struct qemu *qemu, GError **error);
+
+/* Lets QEMU start, without the emulated disks on OWNED: images that roles serve (drives.h). */
+bool qemu_go(struct qemu *qemu, const char *const *owned, GError **error);
 void qemu_free(struct qemu *qemu); /* NULL is fine; QEMU itself is left alone */
 
 /* The path of the socket behind cmdline->qmp_sockets[INDEX], for qmp_proxy_new(). */

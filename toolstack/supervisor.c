@@ -23,7 +23,9 @@
 
 #include <glib-unix.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
+#include <xen/io/xenbus.h>
 
 #include "toolstack/cmdline.h"
 #include "toolstack/plan.h"
@@ -37,7 +39,7 @@ struct supervisor {
     const struct role *const *roles;
     const struct dm_cmdline *cmdline;
     GMainLoop *loop;
-    int status; /* exit status */
+    int status;   /* exit status */
     bool serving; /* the guest has been let start */
     bool leaving;
 
@@ -109,11 +111,35 @@ static bool serve_qmp(struct supervisor *supervisor, GError **error)
     return true;
 }
 
+/*
+ * The images of the disks that roles have claimed: those whose nodes are in InitWait by now.
+ * libxl's params are "FORMAT:PATH".
+ */
+static char **owned_images(struct supervisor *supervisor)
+{
+    g_autoptr(GStrvBuilder) images = g_strv_builder_new();
+    g_autofree char *dir = g_strdup_printf("backend/qdisk/%u", supervisor->cmdline->domid);
+    g_auto(GStrv) nodes = xen_store_list(supervisor->store, dir);
+
+    for (char **node = nodes; *node; node++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", dir, *node);
+        g_autofree char *params = xen_store_read(supervisor->store, path, "params", NULL);
+        const char *image = params ? strchr(params, ':') : NULL;
+        uint64_t state;
+        if (image && xen_store_read_uint(supervisor->store, path, "state", XenbusStateInitWait,
+                                         XenbusStateInitWait, &state, NULL))
+            g_strv_builder_add(images, image + 1);
+    }
+    return g_strv_builder_end(images);
+}
+
 /* Without QEMU we tell libxl that the guest may run; beside it, QEMU starts now and tells. */
 static bool let_guest_start(struct supervisor *supervisor, GError **error)
 {
-    if (supervisor->qemu)
-        return qemu_go(supervisor->qemu, error);
+    if (supervisor->qemu) {
+        g_auto(GStrv) images = owned_images(supervisor);
+        return qemu_go(supervisor->qemu, (const char *const *)images, error);
+    }
     g_autofree char *dir = g_strdup_printf("device-model/%u", supervisor->cmdline->domid);
     return xen_store_write(supervisor->store, dir, "state", error, "running");
 }
@@ -190,8 +216,8 @@ static bool watch_nodes(struct supervisor *supervisor, const struct plan_entry *
 {
     if (supervisor->qemu)
         return true;
-    g_autofree char *path = g_strdup_printf("backend/%s/%u", entry->role->backend,
-                                            supervisor->cmdline->domid);
+    g_autofree char *path =
+        g_strdup_printf("backend/%s/%u", entry->role->backend, supervisor->cmdline->domid);
     struct node_watch *watch = g_new0(struct node_watch, 1);
     watch->supervisor = supervisor;
     watch->entry = entry;

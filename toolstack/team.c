@@ -100,7 +100,7 @@ static void log_exit(const struct member *member, int status)
         g_warning("role %s (process %d) was ended by signal %d (%s); what it served stands still "
                   "until the guest is restarted",
                   member->role->name, member->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) != 0)
+    else if (WEXITSTATUS(status) != 0 && member->ready) /* else it has just said why */
         g_warning("role %s (process %d) ended with status %d", member->role->name, member->pid,
                   WEXITSTATUS(status));
 }

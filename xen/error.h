@@ -21,8 +21,7 @@ static inline void xen_set_error_errno(GError **error, int err, const char *form
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s", what,
-                g_strerror(err));
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s", what, g_strerror(err));
 }
 
 #endif

@@ -35,8 +35,8 @@ void xen_grants_close(struct xen_grants *grants)
 void *xen_grants_map(struct xen_grants *grants, unsigned domid, uint32_t *refs, uint32_t count,
                      GError **error)
 {
-    void *address = xengnttab_map_domain_grant_refs(grants->handle, count, domid, refs,
-                                                    PROT_READ | PROT_WRITE);
+    void *address =
+        xengnttab_map_domain_grant_refs(grants->handle, count, domid, refs, PROT_READ | PROT_WRITE);
     if (!address)
         xen_set_error(error, "cannot map %u grant(s) of domain %u, the first being %u", count,
                       domid, refs[0]);

@@ -90,9 +90,8 @@ struct xen_resource *xen_resource_map(struct xen_memory *memory, unsigned type, 
                                       unsigned long frame, unsigned long count, GError **error)
 {
     void *address = NULL;
-    xenforeignmemory_resource_handle *handle =
-        xenforeignmemory_map_resource(memory->handle, memory->domid, type, id, frame, count,
-                                      &address, PROT_READ | PROT_WRITE, 0);
+    xenforeignmemory_resource_handle *handle = xenforeignmemory_map_resource(
+        memory->handle, memory->domid, type, id, frame, count, &address, PROT_READ | PROT_WRITE, 0);
     if (!handle) {
         xen_set_error(error, "cannot map resource %u.%u of domain %u", type, id, memory->domid);
         return NULL;

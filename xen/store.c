@@ -38,8 +38,7 @@ static gboolean store_dispatch(gint fd, GIOCondition condition, gpointer opaque)
     char **event;
 
     while ((event = xs_check_watch(store->xs))) {
-        struct xen_store_watch *watch =
-            g_hash_table_lookup(store->watches, event[XS_WATCH_TOKEN]);
+        struct xen_store_watch *watch = g_hash_table_lookup(store->watches, event[XS_WATCH_TOKEN]);
         if (watch && !watch->fired) {
             watch->fired = true;
             g_ptr_array_add(fired, g_strdup(watch->token));

@@ -21,9 +21,9 @@ struct disk_io {
     unsigned nr_pending;
     struct io_event events[EVENTS_AT_ONCE];
     unsigned nr_events, next_event;
-    GQueue failed;         /* operations that could not be submitted */
-    GThreadPool *helper;   /* for what libaio cannot do; its thread comes with the first use */
-    GAsyncQueue *helped;   /* what it has finished */
+    GQueue failed;       /* operations that could not be submitted */
+    GThreadPool *helper; /* for what libaio cannot do; its thread comes with the first use */
+    GAsyncQueue *helped; /* what it has finished */
 };
 
 static void help(gpointer data, gpointer opaque)

@@ -30,9 +30,10 @@ static bool byte_taken(int fd, off_t byte)
 
 static void unlock_all(int fd)
 {
-    struct flock lock = {
-        .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = USES(0), .l_len = FORBIDS(RESIZE) + 1 - USES(0)
-    };
+    struct flock lock = { .l_type = F_UNLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = USES(0),
+                          .l_len = FORBIDS(RESIZE) + 1 - USES(0) };
     fcntl(fd, F_OFD_SETLK, &lock);
 }
 

@@ -119,15 +119,17 @@ static bool measure_file(struct disk_medium *medium, const struct stat *status, 
     medium->sector_size = DISK_SECTOR;
     medium->physical = DISK_SECTOR;
     if (medium->sectors == 0) {
-        set_error(error, medium, "the file is empty (make it as large as the disk shall be: "
-                                 "truncate -s SIZE)");
+        set_error(error, medium,
+                  "the file is empty (make it as large as the disk shall be: "
+                  "truncate -s SIZE)");
         return false;
     }
     if (status->st_size % DISK_SECTOR)
         g_message("%s: the last %d bytes are less than a sector and not part of the disk",
                   medium->path, (int)(status->st_size % DISK_SECTOR));
     /* A hole beyond the end changes nothing, but tells whether the file system can do it. */
-    medium->discard = !medium->read_only && punch_hole(medium->fd, status->st_size, DISK_SECTOR) == 0;
+    medium->discard =
+        !medium->read_only && punch_hole(medium->fd, status->st_size, DISK_SECTOR) == 0;
     medium->discard_granularity = status->st_blksize;
     return true;
 }

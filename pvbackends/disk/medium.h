@@ -18,11 +18,11 @@
 struct disk_medium {
     char *path;
     int fd;
-    bool device;                  /* a block device, not a file */
+    bool device; /* a block device, not a file */
     bool read_only;
-    bool direct;                  /* opened with O_DIRECT */
+    bool direct; /* opened with O_DIRECT */
     uint64_t sectors;
-    uint32_t sector_size;         /* what requests must be aligned to */
+    uint32_t sector_size; /* what requests must be aligned to */
     uint32_t physical;
     bool discard;
     uint32_t discard_granularity;

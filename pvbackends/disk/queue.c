@@ -143,8 +143,8 @@ static bool take_requests(struct disk_queue *queue)
         struct slot *slot = queue->free;
         queue->free = slot->next;
         disk_ring_take(&queue->ring, raw);
-        int status = disk_request_parse(&slot->request, queue->config.abi, raw,
-                                        &queue->config.limits);
+        int status =
+            disk_request_parse(&slot->request, queue->config.abi, raw, &queue->config.limits);
         if (status != BLKIF_RSP_OKAY) {
             respond(queue, slot, status);
             continue;
@@ -175,8 +175,8 @@ static int16_t io_status(struct disk_queue *queue, const struct disk_io_op *op)
     if (!queue->error_logged)
         g_warning("disk %s: %s: %s at sector %" PRIu64 " (%" PRIu64 " sectors); the guest is told, "
                   "further errors are not logged until it reconnects",
-                  queue->config.name, queue->config.medium->path, g_strerror(op->error),
-                  op->sector, op->sectors);
+                  queue->config.name, queue->config.medium->path, g_strerror(op->error), op->sector,
+                  op->sectors);
     queue->error_logged = true;
     return op->error == EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 }
@@ -210,8 +210,8 @@ static bool finish_requests(struct disk_queue *queue)
     while (batch) {
         struct slot *slot = batch;
         batch = slot->next;
-        bool lost = slot->op.kind == DISK_IO_READ && slot->status == BLKIF_RSP_OKAY &&
-                    !copied(queue, slot);
+        bool lost =
+            slot->op.kind == DISK_IO_READ && slot->status == BLKIF_RSP_OKAY && !copied(queue, slot);
         respond(queue, slot, lost ? BLKIF_RSP_ERROR : slot->status);
     }
     return progress;

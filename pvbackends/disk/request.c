@@ -27,8 +27,7 @@ static int parse_segments(struct disk_request *request, const struct disk_abi *a
     for (unsigned i = 0; i < count; i++) {
         struct blkif_request_segment segment;
         memcpy(&segment, slot + abi->segments + i * sizeof(segment), sizeof(segment));
-        if (segment.first_sect > segment.last_sect ||
-            segment.last_sect >= DISK_SECTORS_PER_PAGE)
+        if (segment.first_sect > segment.last_sect || segment.last_sect >= DISK_SECTORS_PER_PAGE)
             return BLKIF_RSP_ERROR;
         unsigned sectors = segment.last_sect - segment.first_sect + 1;
         request->segments[i] = (struct disk_segment){

@@ -24,8 +24,8 @@
 
 /* What a request must fit. */
 struct disk_limits {
-    uint64_t sectors;    /* the disk's size */
-    uint32_t alignment;  /* of first sector and length, in sectors: 8 for a 4096-byte medium */
+    uint64_t sectors;   /* the disk's size */
+    uint32_t alignment; /* of first sector and length, in sectors: 8 for a 4096-byte medium */
     bool read_only;
     bool discard;
 };
@@ -37,10 +37,10 @@ struct disk_segment {
 };
 
 struct disk_request {
-    uint64_t id;        /* the guest's, for the response */
-    uint8_t operation;  /* BLKIF_OP_*, for the response */
-    uint64_t sector;    /* first sector */
-    uint64_t sectors;   /* length; of a read or write the sum of the segments */
+    uint64_t id;       /* the guest's, for the response */
+    uint8_t operation; /* BLKIF_OP_*, for the response */
+    uint64_t sector;   /* first sector */
+    uint64_t sectors;  /* length; of a read or write the sum of the segments */
     unsigned nr_segments;
     struct disk_segment segments[DISK_SEGMENTS_MAX];
 };

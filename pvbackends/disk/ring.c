@@ -40,8 +40,7 @@ static uint8_t *slot_at(const struct disk_ring *ring, uint32_t index)
     return ring->shared + sizeof(struct shared_head) + offset;
 }
 
-void disk_ring_init(struct disk_ring *ring, void *shared, size_t length,
-                    const struct disk_abi *abi)
+void disk_ring_init(struct disk_ring *ring, void *shared, size_t length, const struct disk_abi *abi)
 {
     size_t slots = (length - sizeof(struct shared_head)) / abi->slot_size;
 

@@ -24,11 +24,11 @@
  * integers to 4 bytes; x86_64, ARM (both sizes) and so "native" here align them to 8.
  */
 struct disk_abi {
-    const char *name;    /* as in the frontend's `protocol` node */
-    uint8_t slot_size;   /* of the union of request and response */
-    uint8_t id;          /* uint64_t, in requests; a response has it at 0 */
-    uint8_t sector;      /* uint64_t */
-    uint8_t segments;    /* struct blkif_request_segment[] or, for discard, uint64_t nr_sectors */
+    const char *name;  /* as in the frontend's `protocol` node */
+    uint8_t slot_size; /* of the union of request and response */
+    uint8_t id;        /* uint64_t, in requests; a response has it at 0 */
+    uint8_t sector;    /* uint64_t */
+    uint8_t segments;  /* struct blkif_request_segment[] or, for discard, uint64_t nr_sectors */
     uint8_t response_size;
 };
 
@@ -47,7 +47,8 @@ struct disk_ring {
     uint32_t rsp_prod_old; /* responses published */
 };
 
-/* SHARED is LENGTH bytes of mapped ring, owned by the caller.  Takes over at the guest's position. */
+/* SHARED is LENGTH bytes of mapped ring, owned by the caller.  Takes over at the guest's position.
+ */
 void disk_ring_init(struct disk_ring *ring, void *shared, size_t length,
                     const struct disk_abi *abi);
 

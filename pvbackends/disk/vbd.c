@@ -61,8 +61,8 @@ static bool read_configuration(struct vbd *vbd, GError **error)
     g_autofree char *params = mode ? xen_store_read(vbd->store, vbd->path, "params", error) : NULL;
     uint64_t discard;
 
-    if (!params || !xen_store_read_uint_or(vbd->store, vbd->path, "discard-enable", 0, 1, 1,
-                                           &discard, error))
+    if (!params ||
+        !xen_store_read_uint_or(vbd->store, vbd->path, "discard-enable", 0, 1, 1, &discard, error))
         return false;
     const char *path = parse_params(params, error);
     if (!path)
@@ -132,9 +132,8 @@ static bool vbd_publish(void *opaque, GError **error)
 static void on_queue_broken(void *opaque)
 {
     struct vbd *vbd = opaque;
-    g_autofree char *message =
-        g_strdup_printf("disk %s: the guest's ring has more requests than it can hold; closed",
-                        vbd->name);
+    g_autofree char *message = g_strdup_printf(
+        "disk %s: the guest's ring has more requests than it can hold; closed", vbd->name);
     xenbus_device_fail(vbd->device, message);
 }
 
@@ -170,8 +169,8 @@ static bool vbd_connect(void *opaque, GError **error)
     if (!config.abi) {
         g_autofree char *shown = g_strescape(protocol, NULL);
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "disk %s: the guest asks for protocol '%.64s', which does not exist",
-                    vbd->name, shown);
+                    "disk %s: the guest asks for protocol '%.64s', which does not exist", vbd->name,
+                    shown);
         return false;
     }
     if (!xen_store_read_uint(vbd->store, frontend, "ring-ref", 0, UINT32_MAX, &ref, error) ||

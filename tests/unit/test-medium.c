@@ -170,8 +170,8 @@ static void test_depth(void)
     while (seen < DEPTH) {
         struct disk_io_op *op = disk_io_reap(io);
         if (op) {
-            g_assert_cmpint(op->error, ==, medium->discard || op->kind == DISK_IO_WRITE ? 0
-                                                                                       : EOPNOTSUPP);
+            g_assert_cmpint(op->error, ==,
+                            medium->discard || op->kind == DISK_IO_WRITE ? 0 : EOPNOTSUPP);
             op->error = -1;
             seen++;
             continue;

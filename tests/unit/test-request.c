@@ -81,8 +81,14 @@ static void test_segment_bounds(void)
 
 static void test_past_the_end(void)
 {
-    static const uint64_t bad[] = { 993, 1000, 1001, UINT64_MAX, UINT64_MAX - 7, UINT64_MAX / 512,
-                                    (uint64_t)1 << 55, (uint64_t)1 << 63 };
+    static const uint64_t bad[] = { 993,
+                                    1000,
+                                    1001,
+                                    UINT64_MAX,
+                                    UINT64_MAX - 7,
+                                    UINT64_MAX / 512,
+                                    (uint64_t)1 << 55,
+                                    (uint64_t)1 << 63 };
     blkif_request_t raw = page_read();
     for (int operation = BLKIF_OP_READ; operation <= BLKIF_OP_WRITE; operation++) {
         raw.operation = operation;
@@ -188,9 +194,9 @@ static void test_32_bit(void)
     memcpy(slot + 4, &id, 8);
     memcpy(slot + 12, &sector, 8);
     memcpy(slot + 20, &segment, 8);
-    g_assert_cmpint(disk_request_parse(&request, disk_abi_find(XEN_IO_PROTO_ABI_X86_32), slot,
-                                       &disk),
-                    ==, BLKIF_RSP_OKAY);
+    g_assert_cmpint(
+        disk_request_parse(&request, disk_abi_find(XEN_IO_PROTO_ABI_X86_32), slot, &disk), ==,
+        BLKIF_RSP_OKAY);
     g_assert_cmpuint(request.id, ==, id);
     g_assert_cmpuint(request.sector, ==, 77);
     g_assert_cmpuint(request.sectors, ==, 2);

@@ -224,7 +224,7 @@ static void test_32_bit_layout(struct fixture *f, gconstpointer data)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(name, function) \
+#define ADD(name, function)                                                                        \
     g_test_add("/ring/" name, struct fixture, NULL, set_up, function, tear_down)
     ADD("entries", test_entries);
     ADD("round-trip", test_round_trip);
