@@ -4,9 +4,16 @@
 #include "role.h"
 
 #include <glib-unix.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/*
+ * Should the news of the guest's end not reach us, because xenstored has died, this is how long a
+ * guest's memory may stay mapped.
+ */
+#define DOMAIN_CHECK_S 30
 
 struct role_process {
     const struct role *role;
@@ -78,6 +85,12 @@ static void on_release_domain(void *opaque)
         begin_stop(process);
 }
 
+static gboolean on_domain_check(gpointer opaque)
+{
+    on_release_domain(opaque);
+    return G_SOURCE_CONTINUE;
+}
+
 static bool take_options(struct role_process *process, char **pairs, GError **error)
 {
     for (char **pair = pairs; pair && *pair; pair++) {
@@ -131,15 +144,12 @@ static bool parse_command_line(struct role_process *process, int argc, char **ar
     return take_options(process, pairs, error);
 }
 
-/*
- * Where `rolemodel list` finds the running roles.  libxl removes the whole directory with the
- * guest, so that nothing is left behind whatever happens to this process.
- */
+/* Where `rolemodel list` finds the running roles. */
 static bool register_process(struct role_process *process, GError **error)
 {
-    g_autofree char *dir =
-        g_strdup_printf("device-model/%d/roles/%s", process->domid, process->role->name);
-    return xen_store_write(process->store, dir, "pid", error, "%d", getpid());
+    g_autofree char *node = g_strdup_printf("roles/%s/pid", process->role->name);
+    g_autofree char *pid = g_strdup_printf("%d", getpid());
+    return xen_store_write_device_model(process->store, process->domid, node, pid, error);
 }
 
 /*
@@ -174,10 +184,16 @@ static bool start(struct role_process *process, GError **error)
         return false;
     process->release_watch =
         xen_store_watch_add(process->store, "@releaseDomain", on_release_domain, process, error);
-    if (!process->release_watch || !register_process(process, error))
+    if (!process->release_watch)
         return false;
     process->instance = process->role->start(process, error);
-    return process->instance != NULL;
+    if (!process->instance)
+        return false;
+    g_autoptr(GError) problem = NULL;
+    if (!register_process(process, &problem))
+        g_warning("role %s: %s", process->role->name, problem->message);
+    g_timeout_add_seconds(DOMAIN_CHECK_S, on_domain_check, process);
+    return true;
 }
 
 static void tell_ready(struct role_process *process)
@@ -196,6 +212,7 @@ int role_main(const struct role *role, int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int status = 1;
 
+    signal(SIGPIPE, SIG_IGN); /* a supervisor that died must not take us with it */
     process.loop = g_main_loop_new(NULL, FALSE);
     process.options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     g_unix_signal_add(SIGTERM, on_signal, &process);

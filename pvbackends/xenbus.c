@@ -5,7 +5,6 @@
 
 #include <xen/io/xenbus.h>
 
-/* A guest can make its device fail as often as it likes; the log has room for this many. */
 #define WARNINGS_PER_DEVICE 10
 
 struct xenbus_bus {
@@ -100,25 +99,39 @@ static bool write_transition(struct xen_store *store, void *opaque, GError **err
     return xen_store_write(store, device->path, "state", error, "%d", transition->state);
 }
 
-static void set_state(struct xenbus_device *device, enum xenbus_state state, const char *message)
+/* False if the store did not take it: then the next change tries again. */
+static bool set_state(struct xenbus_device *device, enum xenbus_state state, const char *message,
+                      GError **error)
 {
     struct transition transition = { device, state, message };
-    g_autoptr(GError) error = NULL;
 
     if (device->state == state)
-        return;
-    device->state = state;
-    if (!xen_store_transaction(device->bus->store, write_transition, &transition, &error))
-        g_warning("%s: %s", device->path, error->message);
+        return true;
+    bool written = xen_store_transaction(device->bus->store, write_transition, &transition, error);
+    device->state = written ? state : XenbusStateUnknown;
+    return written;
 }
 
-static void fail(struct xenbus_device *device, enum xenbus_state state, const char *message)
+/* A guest can make its device fail as often as it likes; the log has room for some of it. */
+static void warn(struct xenbus_device *device, const char *message)
 {
     if (device->warnings < WARNINGS_PER_DEVICE)
         g_warning("%s%s", message,
                   ++device->warnings == WARNINGS_PER_DEVICE ? " (the last time I say so)" : "");
+}
+
+static void go_to(struct xenbus_device *device, enum xenbus_state state)
+{
+    g_autoptr(GError) error = NULL;
+    if (!set_state(device, state, NULL, &error))
+        warn(device, error->message);
+}
+
+static void fail(struct xenbus_device *device, enum xenbus_state state, const char *message)
+{
+    warn(device, message);
     device->failed = true;
-    set_state(device, state, message);
+    set_state(device, state, message, NULL);
 }
 
 /* Frees the device; its watches first, so that nothing calls back. */
@@ -168,21 +181,13 @@ static bool disconnected(struct xenbus_device *device)
     return false;
 }
 
-static void open_instance(struct xenbus_device *device, GError **error)
-{
-    struct xenbus_bus *bus = device->bus;
-    device->instance = bus->driver->probe(device, bus->opaque, error);
-    if (device->instance)
-        set_state(device, XenbusStateInitWait, NULL);
-}
-
 static void connect_frontend(struct xenbus_device *device)
 {
     g_autoptr(GError) error = NULL;
-    set_state(device, XenbusStateInitWait, NULL);
+    go_to(device, XenbusStateInitWait);
     device->connected = device->bus->driver->connect(device->instance, &error);
     if (device->connected)
-        set_state(device, XenbusStateConnected, NULL);
+        go_to(device, XenbusStateConnected);
     else
         fail(device, XenbusStateClosing, error->message);
 }
@@ -204,11 +209,11 @@ static void device_go_offline(struct xenbus_device *device, enum xenbus_state fr
 {
     bool in_use = frontend == XenbusStateInitialised || frontend == XenbusStateConnected;
     if (device->connected && in_use) {
-        set_state(device, XenbusStateClosing, NULL);
+        go_to(device, XenbusStateClosing);
     } else if (disconnected(device)) {
         if (device->instance)
             device->bus->driver->remove(g_steal_pointer(&device->instance));
-        set_state(device, XenbusStateClosed, NULL);
+        go_to(device, XenbusStateClosed);
     }
 }
 
@@ -230,22 +235,33 @@ static void device_follow_frontend(struct xenbus_device *device, enum xenbus_sta
     case XenbusStateInitWait:
         device->failed = false;
         if (disconnected(device))
-            set_state(device, XenbusStateInitWait, NULL);
+            go_to(device, XenbusStateInitWait);
         break;
     case XenbusStateClosing:
         device->failed = false;
         if (disconnected(device) && device->state != XenbusStateClosed)
-            set_state(device, XenbusStateClosing, NULL);
+            go_to(device, XenbusStateClosing);
         break;
     case XenbusStateClosed:
     case XenbusStateUnknown:
         device->failed = false;
         if (disconnected(device) && device->state != XenbusStateInitWait)
-            set_state(device, XenbusStateClosed, NULL);
+            go_to(device, XenbusStateClosed);
         break;
     default:
         break;
     }
+}
+
+static void bus_update(void *opaque);
+
+/* The toolstack removed the directory, and may have made another device in its place. */
+static void device_drop(struct xenbus_device *device)
+{
+    struct xenbus_bus *bus = device->bus;
+    device_remove(device);
+    if (bus->watch)
+        bus_update(bus);
 }
 
 /* Compares what is with what should be and does the next step, if there is one. */
@@ -258,27 +274,21 @@ static void device_update(void *opaque)
         return;
 
     enum xenbus_state own = read_state(bus, device->path);
-    enum xenbus_state frontend = read_state(bus, device->frontend);
     uint64_t online = 0;
     xen_store_read_uint(bus->store, device->path, "online", 0, 1, &online, NULL);
 
-    if (own == XenbusStateUnknown || bus->done) {
+    if (bus->done) {
         if (disconnected(device)) {
-            set_state(device, XenbusStateClosed, NULL);
+            go_to(device, XenbusStateClosed);
             device_remove(device);
         }
+    } else if (own == XenbusStateUnknown || own == XenbusStateInitialising) {
+        if (disconnected(device))
+            device_drop(device);
     } else if (!online) {
-        device_go_offline(device, frontend);
-    } else if (device->instance) {
-        device_follow_frontend(device, frontend);
-    } else if (own == XenbusStateInitialising) {
-        /* Removed and added again before we looked. */
-        g_autoptr(GError) error = NULL;
-        device->state = own;
-        device->failed = false;
-        open_instance(device, &error);
-        if (error)
-            fail(device, XenbusStateClosed, error->message);
+        device_go_offline(device, read_state(bus, device->frontend));
+    } else if (device->instance && device->frontend_wrote) {
+        device_follow_frontend(device, read_state(bus, device->frontend));
     }
 }
 
@@ -293,6 +303,7 @@ void xenbus_device_disconnected(struct xenbus_device *device)
 {
     device->connected = false;
     device->disconnecting = false;
+    device->frontend_wrote = true; /* perhaps, while we were not looking */
     device_update(device);
 }
 
@@ -306,7 +317,6 @@ void xenbus_device_fail(struct xenbus_device *device, const char *message)
 static bool device_start(struct xenbus_device *device, GError **error)
 {
     struct xenbus_bus *bus = device->bus;
-    g_autoptr(GError) problem = NULL;
 
     if (device->state != XenbusStateInitialising) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
@@ -314,12 +324,9 @@ static bool device_start(struct xenbus_device *device, GError **error)
                     device->state);
         return false;
     }
-    open_instance(device, &problem);
-    if (problem) {
-        set_state(device, XenbusStateClosed, problem->message);
-        g_propagate_error(error, g_steal_pointer(&problem));
+    device->instance = bus->driver->probe(device, bus->opaque, error);
+    if (!device->instance || !set_state(device, XenbusStateInitWait, NULL, error))
         return false;
-    }
     g_autofree char *frontend_state = g_strconcat(device->frontend, "/state", NULL);
     device->path_watch =
         xen_store_watch_add(bus->store, device->path, device_update, device, error);
@@ -332,23 +339,26 @@ static bool device_start(struct xenbus_device *device, GError **error)
 /* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
 static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
 {
+    g_autoptr(GError) problem = NULL;
     struct xenbus_device *device = g_new0(struct xenbus_device, 1);
     device->bus = bus;
     device->id = g_strdup(id);
     device->path = g_strdup_printf("%s/%s", bus->path, id);
     device->state = read_state(bus, device->path);
-    device->frontend = xen_store_read(bus->store, device->path, "frontend", error);
+    device->frontend = xen_store_read(bus->store, device->path, "frontend", &problem);
 
-    bool wanted = device->frontend && bus->driver->wants(device, bus->opaque);
-    if (wanted && device_start(device, error)) {
+    if (device->frontend && !bus->driver->wants(device, bus->opaque)) {
+        g_hash_table_add(bus->foreign, g_strdup(id));
+    } else if (device->frontend && device_start(device, &problem)) {
         g_hash_table_insert(bus->devices, device->id, device);
         return true;
     }
-    if (device->frontend && !wanted)
-        g_hash_table_add(bus->foreign, g_strdup(id));
-    bool failed = wanted || !device->frontend;
+    if (problem && device->state == XenbusStateInitialising)
+        set_state(device, XenbusStateClosed, problem->message, NULL);
     device_free(device);
-    return !failed;
+    if (problem)
+        g_propagate_error(error, g_steal_pointer(&problem));
+    return !problem;
 }
 
 /* Devices that the toolstack added or removed. */
@@ -384,8 +394,15 @@ struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
 
     g_auto(GStrv) ids = xen_store_list(store, bus->path);
     bool good = true;
-    for (char **id = ids; *id && good; id++)
-        good = device_add(bus, *id, error);
+    for (char **id = ids; *id && good; id++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", bus->path, *id);
+        if (read_state(bus, path) == XenbusStateClosed)
+            g_warning("%s could not be served earlier and is left alone; detach it (xl "
+                      "block-detach %u %s) before you attach it again",
+                      path, domid, *id);
+        else
+            good = device_add(bus, *id, error);
+    }
     if (good && hotplug) {
         bus->watch = xen_store_watch_add(store, bus->path, bus_update, bus, error);
         good = bus->watch != NULL;

@@ -98,6 +98,15 @@ bool plan_has_nodes(const struct role *role, unsigned domid, struct xen_store *s
     return nodes[0] != NULL;
 }
 
+static bool is_restored(const struct dm_cmdline *cmdline)
+{
+    for (guint i = 0; i < cmdline->arguments->len; i++) {
+        if (strcmp(g_ptr_array_index(cmdline->arguments, i), "-incoming") == 0)
+            return true;
+    }
+    return false;
+}
+
 GPtrArray *plan_new(const struct role *const *roles, const struct dm_cmdline *cmdline,
                     struct xen_store *store, GError **error)
 {
@@ -116,6 +125,13 @@ GPtrArray *plan_new(const struct role *const *roles, const struct dm_cmdline *cm
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                         "-role %s: only a guest with type=\"hvm\" has an emulated PCI bus; take "
                         "it out of device_model_args",
+                        role->name);
+            return NULL;
+        }
+        if (role->hvm_only && is_restored(cmdline)) {
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "-role %s: its device's state is not saved with the guest yet, so the "
+                        "guest cannot be restored with it",
                         role->name);
             return NULL;
         }

@@ -106,14 +106,18 @@ static G_NORETURN void wait_and_become_qemu(char **arguments, int go_fd)
     GString *message = read_message(go_fd);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
 
-    if (message->len == 0)
+    if (message->len == 0 || message->str[message->len - 1] != '\0')
         _exit(1); /* the supervisor has said why */
     for (char **argument = arguments; *argument; argument++)
         g_ptr_array_add(argv, *argument);
     g_ptr_array_add(argv, NULL);
     for (gsize at = strlen(message->str) + 1; at < message->len;
-         at += strlen(message->str + at) + 1)
-        drives_remove(argv, message->str + at);
+         at += strlen(message->str + at) + 1) {
+        if (drives_remove(argv, message->str + at) > 0)
+            g_message("%s is served by a role and has no emulated disk beside it; firmware without "
+                      "a PV driver boots from vdev=hda",
+                      message->str + at);
+    }
     execv(argv->pdata[0], (char **)argv->pdata);
     g_critical("%s: cannot start QEMU: %s", arguments[0], g_strerror(errno));
     _exit(1);

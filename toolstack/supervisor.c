@@ -140,8 +140,8 @@ static bool let_guest_start(struct supervisor *supervisor, GError **error)
         g_auto(GStrv) images = owned_images(supervisor);
         return qemu_go(supervisor->qemu, (const char *const *)images, error);
     }
-    g_autofree char *dir = g_strdup_printf("device-model/%u", supervisor->cmdline->domid);
-    return xen_store_write(supervisor->store, dir, "state", error, "running");
+    return xen_store_write_device_model(supervisor->store, supervisor->cmdline->domid, "state",
+                                        "running", error);
 }
 
 static void on_team_ready(void *opaque)
@@ -239,12 +239,12 @@ static bool start_roles(struct supervisor *supervisor, GError **error)
     return true;
 }
 
-/* Where `rolemodel list` finds us; libxl removes it with the guest. */
+/* Where `rolemodel list` finds us. */
 static bool register_process(struct supervisor *supervisor, GError **error)
 {
-    g_autofree char *dir =
-        g_strdup_printf("device-model/%u/roles/supervisor", supervisor->cmdline->domid);
-    return xen_store_write(supervisor->store, dir, "pid", error, "%d", getpid());
+    g_autofree char *pid = g_strdup_printf("%d", getpid());
+    return xen_store_write_device_model(supervisor->store, supervisor->cmdline->domid,
+                                        "roles/supervisor/pid", pid, error);
 }
 
 static bool set_up(struct supervisor *supervisor, GError **error)
@@ -257,6 +257,7 @@ static bool set_up(struct supervisor *supervisor, GError **error)
             return false;
         qemu_watch(supervisor->qemu, leave, supervisor);
     }
+    signal(SIGPIPE, SIG_IGN); /* only now: QEMU would have inherited it */
     supervisor->store = xen_store_open(error);
     if (!supervisor->store)
         return false;

@@ -109,7 +109,7 @@ static void on_left(GPid pid, gint status, gpointer opaque)
 {
     struct member *member = opaque;
     struct team *team = member->team;
-    bool failed = !member->ready;
+    bool failed = !member->ready || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 
     if (!team->stopping || WIFSIGNALED(status))
         log_exit(member, status);

@@ -18,7 +18,7 @@ struct team;
 struct team_events {
     /* Every role started so far is ready; again after a role that was started later. */
     void (*ready)(void *opaque);
-    /* A role ended before it was ready; it has said why on standard error. */
+    /* A role ended before it was ready, or badly after; it has said why on standard error. */
     void (*failed)(void *opaque);
     /* The last role has gone. */
     void (*empty)(void *opaque);

@@ -4,6 +4,7 @@
 #include "xen/store.h"
 
 #include <glib-unix.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xenstore.h>
@@ -120,10 +121,12 @@ bool xen_store_read_uint(struct xen_store *store, const char *dir, const char *n
     g_autofree char *text = xen_store_read(store, dir, node, error);
     if (!text)
         return false;
-    g_autoptr(GError) parse = NULL;
     guint64 number;
-    if (!g_ascii_string_to_unsigned(text, 10, min, max, &number, &parse)) {
-        xen_set_error_errno(error, EINVAL, "xenstore: %s/%s: %s", dir, node, parse->message);
+    if (!g_ascii_string_to_unsigned(text, 10, min, max, &number, NULL)) {
+        /* Not the text itself: a guest may have written it, and this goes to the log. */
+        xen_set_error_errno(error, EINVAL,
+                            "xenstore: %s/%s is not a number from %" PRIu64 " to %" PRIu64, dir,
+                            node, min, max);
         return false;
     }
     *value = number;
@@ -176,6 +179,28 @@ bool xen_store_remove(struct xen_store *store, const char *path, GError **error)
         return true;
     xen_set_error(error, "xenstore: cannot remove %s", path);
     return false;
+}
+
+struct device_model_node {
+    unsigned domid;
+    const char *node;
+    const char *value;
+};
+
+static bool write_device_model(struct xen_store *store, void *opaque, GError **error)
+{
+    const struct device_model_node *write = opaque;
+    g_autofree char *domain = g_strdup_printf("/local/domain/%u", write->domid);
+    g_autofree char *dir = g_strdup_printf("device-model/%u", write->domid);
+    g_autofree char *exists = xen_store_read(store, domain, NULL, error);
+    return exists && xen_store_write(store, dir, write->node, error, "%s", write->value);
+}
+
+bool xen_store_write_device_model(struct xen_store *store, unsigned domid, const char *node,
+                                  const char *value, GError **error)
+{
+    struct device_model_node write = { domid, node, value };
+    return xen_store_transaction(store, write_device_model, &write, error);
 }
 
 bool xen_store_domain_exists(struct xen_store *store, unsigned domid)

@@ -12,6 +12,9 @@
 /* Results fetched from the kernel in one call. */
 #define EVENTS_AT_ONCE 32
 
+/* Sectors discarded in one system call: 1 GiB. */
+#define DISCARD_PIECE (UINT64_C(1) << 21)
+
 struct disk_io {
     const struct disk_medium *medium;
     io_context_t context;
@@ -24,13 +27,21 @@ struct disk_io {
     GQueue failed;       /* operations that could not be submitted */
     GThreadPool *helper; /* for what libaio cannot do; its thread comes with the first use */
     GAsyncQueue *helped; /* what it has finished */
+    gint hurry;          /* atomic */
 };
 
 static void help(gpointer data, gpointer opaque)
 {
     struct disk_io_op *op = data;
     struct disk_io *io = opaque;
-    op->error = -disk_medium_discard(io->medium, op->sector, op->sectors);
+
+    op->error = 0;
+    for (uint64_t done = 0; done < op->sectors && op->error == 0; done += DISCARD_PIECE) {
+        uint64_t piece = MIN(op->sectors - done, DISCARD_PIECE);
+        op->error = g_atomic_int_get(&io->hurry)
+                        ? ECANCELED
+                        : -disk_medium_discard(io->medium, op->sector + done, piece);
+    }
     g_async_queue_push(io->helped, op);
     eventfd_write(io->event_fd, 1);
 }
@@ -45,12 +56,12 @@ struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, G
     io->helper = g_thread_pool_new(help, io, 1, FALSE, NULL);
     g_queue_init(&io->failed);
     io->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int result = io_setup(depth, &io->context);
-    if (result == 0 && io->event_fd >= 0)
+    int err = io->event_fd < 0 ? errno : -io_setup(depth, &io->context);
+    if (err == 0)
         return io;
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-result),
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err),
                 "%s: cannot set up asynchronous I/O: %s (is /proc/sys/fs/aio-max-nr too low?)",
-                medium->path, g_strerror(-result));
+                medium->path, g_strerror(err));
     io->context = NULL;
     disk_io_close(io);
     return NULL;
@@ -141,6 +152,11 @@ struct disk_io_op *disk_io_reap(struct disk_io *io)
     if (io->next_event < io->nr_events)
         return finished(&io->events[io->next_event++]);
     return g_async_queue_try_pop(io->helped);
+}
+
+void disk_io_hurry(struct disk_io *io)
+{
+    g_atomic_int_set(&io->hurry, 1);
 }
 
 int disk_io_fd(struct disk_io *io)

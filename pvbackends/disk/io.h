@@ -40,6 +40,9 @@ void disk_io_close(struct disk_io *io); /* NULL is fine; nothing may be in fligh
 void disk_io_add(struct disk_io *io, struct disk_io_op *op);
 void disk_io_submit(struct disk_io *io);
 
+/* Makes long operations (discards) end early, as failed; for the way out. */
+void disk_io_hurry(struct disk_io *io);
+
 /* The next finished operation, or NULL; never blocks. */
 struct disk_io_op *disk_io_reap(struct disk_io *io);
 

@@ -15,17 +15,24 @@ enum permission { CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE };
 
 #define RETRY_US 20000
 
-static bool byte_lock(int fd, off_t byte)
+/* What stands between us and the lock. */
+enum outcome { TAKEN, IN_USE, IMPOSSIBLE };
+
+static enum outcome byte_lock(int fd, off_t byte)
 {
     struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return TAKEN;
+    return errno == EAGAIN || errno == EACCES ? IN_USE : IMPOSSIBLE;
 }
 
-/* Whether somebody else has a lock on the byte; an answer we cannot have counts as yes. */
-static bool byte_taken(int fd, off_t byte)
+/* Whether nobody else has a lock on the byte; our own do not count. */
+static enum outcome byte_free(int fd, off_t byte)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-    return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+        return IMPOSSIBLE;
+    return lock.l_type == F_UNLCK ? TAKEN : IN_USE;
 }
 
 static void unlock_all(int fd)
@@ -38,31 +45,52 @@ static void unlock_all(int fd)
 }
 
 /* One attempt; locks first and looks after, so that of two at once at least one sees the other. */
-static bool try_take(int fd, bool write)
+static enum outcome try_take(int fd, bool write)
 {
-    bool good = byte_lock(fd, USES(CONSISTENT_READ)) && byte_lock(fd, FORBIDS(WRITE)) &&
-                byte_lock(fd, FORBIDS(RESIZE)) && (!write || byte_lock(fd, USES(WRITE)));
-    good = good && !byte_taken(fd, FORBIDS(CONSISTENT_READ)) && !byte_taken(fd, USES(RESIZE));
-    /* A writer's own "forbids write" is for others: the test looks past our own locks. */
-    good = good && !byte_taken(fd, USES(WRITE)) && (!write || !byte_taken(fd, FORBIDS(WRITE)));
-    if (!good)
+    static const off_t ours[] = { USES(CONSISTENT_READ), FORBIDS(WRITE), FORBIDS(RESIZE) };
+    static const off_t others[] = { FORBIDS(CONSISTENT_READ), USES(WRITE), USES(RESIZE) };
+    enum outcome outcome = TAKEN;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ours) && outcome == TAKEN; i++)
+        outcome = byte_lock(fd, ours[i]);
+    if (outcome == TAKEN && write)
+        outcome = byte_lock(fd, USES(WRITE));
+    for (size_t i = 0; i < G_N_ELEMENTS(others) && outcome == TAKEN; i++)
+        outcome = byte_free(fd, others[i]);
+    if (outcome == TAKEN && write)
+        outcome = byte_free(fd, FORBIDS(WRITE));
+    if (outcome != TAKEN) {
+        int err = errno;
         unlock_all(fd);
-    return good;
+        errno = err;
+    }
+    return outcome;
+}
+
+static bool set_error(GError **error, enum outcome outcome, bool write, const char *path)
+{
+    if (outcome == IMPOSSIBLE)
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "%s: its file system cannot lock it: %s (keep the image where locks work; NFS "
+                    "needs lockd on both sides)",
+                    path, g_strerror(errno));
+    else
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
+                    "%s: another process %s; stop that one (`lsof %s` names it) or give every "
+                    "guest that shares the image read-only access",
+                    path, write ? "is using the image" : "is writing to the image", path);
+    return false;
 }
 
 bool disk_lock_take(int fd, bool write, unsigned wait_ms, const char *path, GError **error)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)wait_ms * 1000;
     for (;;) {
-        if (try_take(fd, write))
+        enum outcome outcome = try_take(fd, write);
+        if (outcome == TAKEN)
             return true;
-        if (g_get_monotonic_time() >= deadline)
-            break;
+        if (outcome == IMPOSSIBLE || g_get_monotonic_time() >= deadline)
+            return set_error(error, outcome, write, path);
         g_usleep(RETRY_US);
     }
-    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
-                "%s: another process %s; stop that one (`lsof %s` names it) or give every guest "
-                "that shares the image read-only access",
-                path, write ? "is using the image" : "is writing to the image", path);
-    return false;
 }

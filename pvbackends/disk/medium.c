@@ -162,29 +162,34 @@ static bool refuse_other_formats(const struct disk_medium *medium, GError **erro
     return !found;
 }
 
+static bool check_type(const struct disk_medium *medium, const struct stat *status, GError **error)
+{
+    if (medium->device ? S_ISBLK(status->st_mode) : S_ISREG(status->st_mode))
+        return true;
+    set_error(error, medium, "%s, not a file or a block device",
+              S_ISDIR(status->st_mode) ? "is a directory" : "is something else");
+    return false;
+}
+
 struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned lock_wait_ms,
                                      GError **error)
 {
     struct disk_medium *medium = g_new0(struct disk_medium, 1);
-    struct stat status;
+    struct stat status = { 0 };
     medium->path = g_strdup(path);
     medium->fd = -1;
     medium->read_only = read_only;
 
-    bool good = false;
-    if (stat(path, &status) < 0) {
-        set_errno_error(error, medium, errno);
-    } else if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
-        set_error(error, medium, "%s, not a file or a block device",
-                  S_ISDIR(status.st_mode) ? "is a directory" : "is something else");
-    } else {
-        medium->device = S_ISBLK(status.st_mode);
-        good = open_fd(medium, error) &&
-               disk_lock_take(medium->fd, !read_only, lock_wait_ms, path, error) &&
-               (medium->device ? measure_device(medium, &status, error)
-                               : measure_file(medium, &status, error)) &&
-               (medium->device || refuse_other_formats(medium, error));
-    }
+    /* By path first, because opening a pipe would block; then again what was opened and locked. */
+    bool good = stat(path, &status) == 0 || set_errno_error(error, medium, errno);
+    medium->device = S_ISBLK(status.st_mode);
+    good = good && check_type(medium, &status, error) && open_fd(medium, error) &&
+           disk_lock_take(medium->fd, !read_only, lock_wait_ms, path, error) &&
+           (fstat(medium->fd, &status) == 0 || set_errno_error(error, medium, errno)) &&
+           check_type(medium, &status, error) &&
+           (medium->device ? measure_device(medium, &status, error)
+                           : measure_file(medium, &status, error)) &&
+           (medium->device || refuse_other_formats(medium, error));
     if (good)
         return medium;
     disk_medium_close(medium);

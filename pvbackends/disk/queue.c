@@ -53,7 +53,6 @@ struct disk_queue {
     unsigned nr_copies;
 
     bool broken;
-    bool error_logged; /* the medium's errors are logged once per connection */
     GThread *thread;
     int stop_fd;
     gint stop; /* atomic */
@@ -172,12 +171,12 @@ static int16_t io_status(struct disk_queue *queue, const struct disk_io_op *op)
 {
     if (op->error == 0)
         return BLKIF_RSP_OKAY;
-    if (!queue->error_logged)
+    if (!*queue->config.error_logged)
         g_warning("disk %s: %s: %s at sector %" PRIu64 " (%" PRIu64 " sectors); the guest is told, "
-                  "further errors are not logged until it reconnects",
+                  "further errors of this disk are not logged",
                   queue->config.name, queue->config.medium->path, g_strerror(op->error), op->sector,
                   op->sectors);
-    queue->error_logged = true;
+    *queue->config.error_logged = true;
     return op->error == EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 }
 
@@ -280,10 +279,12 @@ static gpointer queue_thread(gpointer opaque)
         bool was_broken = queue->broken;
         bool progress = false;
 
-        if (!stop && !was_broken)
+        if (stop)
+            disk_io_hurry(queue->io);
+        else if (!was_broken)
             progress = take_requests(queue);
         if (queue->broken && !was_broken)
-            g_idle_add(tell_broken, queue);
+            g_idle_add_full(G_PRIORITY_DEFAULT, tell_broken, queue, NULL);
         progress |= finish_requests(queue);
         if (disk_ring_publish(&queue->ring))
             xen_evtchn_notify(queue->evtchn, queue->port);
@@ -292,7 +293,8 @@ static gpointer queue_thread(gpointer opaque)
         if (!progress && (stop || queue->broken || !disk_ring_arm(&queue->ring)))
             wait_for_work(queue);
     }
-    g_idle_add(tell_stopped, queue);
+    /* Not at idle priority: a guest that never stops writing to xenstore would hold it up. */
+    g_idle_add_full(G_PRIORITY_DEFAULT, tell_stopped, queue, NULL);
     return NULL;
 }
 

@@ -26,6 +26,7 @@ struct disk_queue_config {
     uint32_t port; /* the frontend's event channel */
     const struct disk_medium *medium;
     struct disk_limits limits;
+    bool *error_logged; /* of the disk: one error of its medium is logged, the rest counts for it */
 
     /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
     void (*broken)(void *opaque);

@@ -75,6 +75,8 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
         if (!limits->discard || flags & BLKIF_DISCARD_SECURE)
             return BLKIF_RSP_EOPNOTSUPP;
         request->sectors = load_u64(raw, abi->segments);
+        if (request->sectors == 0)
+            return BLKIF_RSP_ERROR;
         return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
     default:
         return BLKIF_RSP_EOPNOTSUPP;

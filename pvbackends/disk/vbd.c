@@ -11,8 +11,8 @@
 #include "pvbackends/disk/request.h"
 
 /*
- * After `xl reboot` or a migration the guest's former device model may still be finishing its
- * last writes; xl itself waits for us for 60 s, an administrator not that long.
+ * After `xl reboot` the guest's former device model may still be finishing its last writes; xl
+ * itself waits for us for 60 s, an administrator not that long.
  */
 #define LOCK_WAIT_MS 4000
 
@@ -25,6 +25,7 @@ struct vbd {
     bool discard;
     struct disk_medium *medium;
     struct disk_queue *queue; /* NULL unless connected */
+    bool error_logged;
 };
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
@@ -162,6 +163,7 @@ static bool vbd_connect(void *opaque, GError **error)
                     .alignment = medium->sector_size / DISK_SECTOR,
                     .read_only = medium->read_only,
                     .discard = vbd->discard },
+        .error_logged = &vbd->error_logged,
         .broken = on_queue_broken,
         .stopped = on_queue_stopped,
         .opaque = vbd,

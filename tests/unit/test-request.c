@@ -159,6 +159,8 @@ static void test_discard(void)
     g_assert_cmpuint(request.sector, ==, 10);
     g_assert_cmpuint(request.sectors, ==, 990);
     g_assert_cmpuint(request.nr_segments, ==, 0);
+    discard->nr_sectors = 0; /* system calls disagree about what that means */
+    assert_status(&raw, &disk, BLKIF_RSP_ERROR);
     discard->nr_sectors = 991;
     assert_status(&raw, &disk, BLKIF_RSP_ERROR);
     discard->nr_sectors = UINT64_MAX - 9; /* 10 + this wraps to 0 */

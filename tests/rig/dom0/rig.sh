@@ -114,7 +114,7 @@ await_no_guest() {
 # await_no_process NAME [SECONDS]: until the last process whose name begins so has ended.
 await_no_process() {
     local pid
-    for pid in $(pgrep "^$1"); do await_exit "$pid" "${2:-30}"; done
+    for pid in $(pgrep "^$1" || :); do await_exit "$pid" "${2:-30}"; done
 }
 
 # qdisk VDEV FILE [rw|ro]: a line for vm: a raw image served by the device model.
