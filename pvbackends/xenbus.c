@@ -356,9 +356,10 @@ static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
     if (problem && device->state == XenbusStateInitialising)
         set_state(device, XenbusStateClosed, problem->message, NULL);
     device_free(device);
-    if (problem)
-        g_propagate_error(error, g_steal_pointer(&problem));
-    return !problem;
+    if (!problem)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return false;
 }
 
 /* Devices that the toolstack added or removed. */

@@ -196,6 +196,7 @@ static void on_nodes(void *opaque)
     if (supervisor->leaving || team_has(supervisor->team, entry->role) ||
         !plan_has_nodes(entry->role, supervisor->cmdline->domid, supervisor->store))
         return;
+    g_message("role %s: started for a device that was added", entry->role->name);
     if (!team_start(supervisor->team, entry->role, entry->options, &error))
         g_warning("role %s: %s", entry->role->name, error->message);
 }
