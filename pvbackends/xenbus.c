@@ -347,7 +347,11 @@ static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
     device->state = read_state(bus, device->path);
     device->frontend = xen_store_read(bus->store, device->path, "frontend", &problem);
 
-    if (device->frontend && !bus->driver->wants(device, bus->opaque)) {
+    if (device->state == XenbusStateClosed) {
+        g_warning("%s could not be served earlier and is left alone; detach it (xl block-detach "
+                  "%u %s) before you attach it again",
+                  device->path, bus->domid, id);
+    } else if (device->frontend && !bus->driver->wants(device, bus->opaque)) {
         g_hash_table_add(bus->foreign, g_strdup(id));
     } else if (device->frontend && device_start(device, &problem)) {
         g_hash_table_insert(bus->devices, device->id, device);
@@ -395,15 +399,8 @@ struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
 
     g_auto(GStrv) ids = xen_store_list(store, bus->path);
     bool good = true;
-    for (char **id = ids; *id && good; id++) {
-        g_autofree char *path = g_strdup_printf("%s/%s", bus->path, *id);
-        if (read_state(bus, path) == XenbusStateClosed)
-            g_warning("%s could not be served earlier and is left alone; detach it (xl "
-                      "block-detach %u %s) before you attach it again",
-                      path, domid, *id);
-        else
-            good = device_add(bus, *id, error);
-    }
+    for (char **id = ids; *id && good; id++)
+        good = device_add(bus, *id, error);
     if (good && hotplug) {
         bus->watch = xen_store_watch_add(store, bus->path, bus_update, bus, error);
         good = bus->watch != NULL;

@@ -18,14 +18,14 @@
 
 struct qmp_commands {
     const char *status;    /* QEMU's run state */
-    JsonArray *chardevs;   /* what query-chardev returns */
+    json_t *chardevs;      /* what query-chardev returns */
     GPtrArray *passed_fds; /* struct passed_fd, by fdset */
     qmp_quit_fn *quit;
     void *opaque;
 };
 
 struct passed_fd {
-    gint64 fdset;
+    json_int_t fdset;
     int fd;
     char *opaque; /* or NULL */
 };
@@ -34,7 +34,7 @@ struct passed_fd {
 struct call {
     struct qmp_commands *commands;
     struct qmp_client *client;
-    JsonObject *arguments; /* NULL: none */
+    json_t *arguments; /* NULL: none */
 };
 
 enum parameter_type { TEXT, INTEGER, BOOLEAN };
@@ -50,7 +50,7 @@ struct parameter {
 
 struct command {
     const char *name;
-    JsonNode *(*run)(struct call *call, GError **error);
+    json_t *(*run)(struct call *call, GError **error);
     struct parameter parameters[PARAMETERS_MAX];
 };
 
@@ -62,23 +62,9 @@ static void passed_fd_free(void *opaque)
     g_free(passed);
 }
 
-static JsonNode *object_node(JsonObject *object)
-{
-    JsonNode *node = json_node_new(JSON_NODE_OBJECT);
-    json_node_take_object(node, object);
-    return node;
-}
-
-static JsonNode *array_node(JsonArray *array)
-{
-    JsonNode *node = json_node_new(JSON_NODE_ARRAY);
-    json_node_take_array(node, array);
-    return node;
-}
-
 /* Sets *error; returns NULL, which is also false. */
 G_GNUC_PRINTF(2, 3)
-static JsonNode *refuse(GError **error, const char *format, ...)
+static json_t *refuse(GError **error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -88,102 +74,89 @@ static JsonNode *refuse(GError **error, const char *format, ...)
     return NULL;
 }
 
-static JsonNode *run_nothing(struct call *call, GError **error)
+static json_t *run_nothing(struct call *call, GError **error)
 {
-    return object_node(json_object_new());
+    return json_object();
 }
 
-static JsonNode *run_no_devices(struct call *call, GError **error)
+static json_t *run_no_devices(struct call *call, GError **error)
 {
-    return array_node(json_array_new());
+    return json_array();
 }
 
-static JsonNode *run_no_display(struct call *call, GError **error)
+static json_t *run_no_display(struct call *call, GError **error)
 {
     return refuse(error, "this guest has no display, so there is no password to set");
 }
 
-static JsonNode *run_query_version(struct call *call, GError **error)
+static json_t *run_query_version(struct call *call, GError **error)
 {
-    JsonObject *qemu = json_object_new();
-    json_object_set_int_member(qemu, "major", QEMU_MAJOR);
-    json_object_set_int_member(qemu, "minor", QEMU_MINOR);
-    json_object_set_int_member(qemu, "micro", QEMU_MICRO);
-    JsonObject *version = json_object_new();
-    json_object_set_object_member(version, "qemu", qemu);
-    json_object_set_string_member(version, "package", "rolemodel " ROLEMODEL_VERSION);
-    return object_node(version);
+    return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", QEMU_MAJOR, "minor", QEMU_MINOR,
+                     "micro", QEMU_MICRO, "package", "rolemodel " ROLEMODEL_VERSION);
 }
 
-static JsonNode *run_query_status(struct call *call, GError **error)
+static json_t *run_query_status(struct call *call, GError **error)
 {
     const char *status = call->commands->status;
-    JsonObject *result = json_object_new();
-    json_object_set_string_member(result, "status", status);
-    json_object_set_boolean_member(result, "singlestep", FALSE);
-    json_object_set_boolean_member(result, "running", strcmp(status, "running") == 0);
-    return object_node(result);
+    return json_pack("{s:s, s:b, s:b}", "status", status, "singlestep", false, "running",
+                     strcmp(status, "running") == 0);
 }
 
-static JsonNode *run_stop(struct call *call, GError **error)
+static json_t *run_stop(struct call *call, GError **error)
 {
     if (strcmp(call->commands->status, "running") == 0)
         call->commands->status = "paused";
     return run_nothing(call, error);
 }
 
-static JsonNode *run_cont(struct call *call, GError **error)
+static json_t *run_cont(struct call *call, GError **error)
 {
     call->commands->status = "running";
     return run_nothing(call, error);
 }
 
-static JsonNode *run_quit(struct call *call, GError **error)
+static json_t *run_quit(struct call *call, GError **error)
 {
     call->commands->quit(call->commands->opaque);
     return run_nothing(call, error);
 }
 
-static JsonNode *run_system_wakeup(struct call *call, GError **error)
+static json_t *run_system_wakeup(struct call *call, GError **error)
 {
     return refuse(error, "wake-up from suspend is not supported by this guest");
 }
 
-static JsonNode *run_save_devices_state(struct call *call, GError **error)
+static json_t *run_save_devices_state(struct call *call, GError **error)
 {
     return refuse(error, "this guest has no emulated devices, so there is no state to save: "
                          "what its roles know is in xenstore and in the guest's own memory");
 }
 
-static JsonNode *run_query_chardev(struct call *call, GError **error)
+static json_t *run_query_chardev(struct call *call, GError **error)
 {
-    return array_node(json_array_ref(call->commands->chardevs));
+    return json_incref(call->commands->chardevs);
 }
 
-static JsonNode *run_query_vnc(struct call *call, GError **error)
+static json_t *run_query_vnc(struct call *call, GError **error)
 {
-    JsonObject *result = json_object_new();
-    json_object_set_boolean_member(result, "enabled", FALSE);
-    return object_node(result);
+    return json_pack("{s:b}", "enabled", false);
 }
 
 /* libxl's probe looks for options it could use; QEMU's are not ours, so there are none. */
-static JsonNode *run_query_command_line_options(struct call *call, GError **error)
+static json_t *run_query_command_line_options(struct call *call, GError **error)
 {
-    if (call->arguments && json_object_has_member(call->arguments, "option"))
-        return refuse(error, "invalid option name: %s",
-                      json_object_get_string_member(call->arguments, "option"));
-    return array_node(json_array_new());
+    const char *option = json_string_value(json_object_get(call->arguments, "option"));
+    if (option)
+        return refuse(error, "invalid option name: %s", option);
+    return json_array();
 }
 
-static JsonNode *run_add_fd(struct call *call, GError **error)
+static json_t *run_add_fd(struct call *call, GError **error)
 {
     GPtrArray *all = call->commands->passed_fds;
-    JsonObject *arguments = call->arguments;
-    bool chosen = arguments && json_object_has_member(arguments, "fdset-id");
-    gint64 fdset = chosen ? json_object_get_int_member(arguments, "fdset-id") : 0;
-    const char *text =
-        arguments ? json_object_get_string_member_with_default(arguments, "opaque", NULL) : NULL;
+    const json_t *number = json_object_get(call->arguments, "fdset-id");
+    json_int_t fdset = json_integer_value(number); /* 0 if there is none */
+    const char *text = json_string_value(json_object_get(call->arguments, "opaque"));
 
     int fd = qmp_client_take_fd(call->client);
     if (fd < 0)
@@ -205,7 +178,7 @@ static JsonNode *run_add_fd(struct call *call, GError **error)
         const struct passed_fd *other = g_ptr_array_index(all, place);
         if (other->fdset > fdset)
             break;
-        if (!chosen)
+        if (!number)
             fdset = other->fdset + 1;
     }
     struct passed_fd *passed = g_new0(struct passed_fd, 1);
@@ -214,18 +187,15 @@ static JsonNode *run_add_fd(struct call *call, GError **error)
     passed->opaque = g_strdup(text);
     g_ptr_array_insert(all, place, passed);
 
-    JsonObject *result = json_object_new();
-    json_object_set_int_member(result, "fd", fd);
-    json_object_set_int_member(result, "fdset-id", fdset);
-    return object_node(result);
+    return json_pack("{s:i, s:I}", "fd", fd, "fdset-id", fdset);
 }
 
-static JsonNode *run_remove_fd(struct call *call, GError **error)
+static json_t *run_remove_fd(struct call *call, GError **error)
 {
     GPtrArray *all = call->commands->passed_fds;
-    gint64 fdset = json_object_get_int_member(call->arguments, "fdset-id");
-    bool one = json_object_has_member(call->arguments, "fd");
-    gint64 fd = one ? json_object_get_int_member(call->arguments, "fd") : -1;
+    json_int_t fdset = json_integer_value(json_object_get(call->arguments, "fdset-id"));
+    const json_t *one = json_object_get(call->arguments, "fd");
+    json_int_t fd = json_integer_value(one);
 
     guint before = all->len;
     for (guint i = before; i-- > 0;) {
@@ -237,39 +207,34 @@ static JsonNode *run_remove_fd(struct call *call, GError **error)
         return run_nothing(call, error);
     if (one)
         return refuse(error,
-                      "File descriptor named 'fdset-id:%" G_GINT64_FORMAT ", fd:%" G_GINT64_FORMAT
-                      "' not found",
+                      "File descriptor named 'fdset-id:%" JSON_INTEGER_FORMAT
+                      ", fd:%" JSON_INTEGER_FORMAT "' not found",
                       fdset, fd);
-    return refuse(error, "File descriptor named 'fdset-id:%" G_GINT64_FORMAT "' not found", fdset);
+    return refuse(error, "File descriptor named 'fdset-id:%" JSON_INTEGER_FORMAT "' not found",
+                  fdset);
 }
 
-static JsonNode *run_query_fdsets(struct call *call, GError **error)
+static json_t *run_query_fdsets(struct call *call, GError **error)
 {
     GPtrArray *all = call->commands->passed_fds;
-    JsonArray *result = json_array_new();
-    JsonArray *fds = NULL;
-    gint64 last = -1;
+    json_t *result = json_array();
+    json_t *fds = NULL; /* of the set that is the last in the result */
+    json_int_t last = -1;
 
     for (guint i = 0; i < all->len; i++) {
         const struct passed_fd *passed = g_ptr_array_index(all, i);
         if (passed->fdset != last) {
-            JsonObject *fdset = json_object_new();
-            fds = json_array_new();
-            json_object_set_int_member(fdset, "fdset-id", passed->fdset);
-            json_object_set_array_member(fdset, "fds", fds);
-            json_array_add_object_element(result, fdset);
+            fds = json_array();
             last = passed->fdset;
+            json_array_append_new(result, json_pack("{s:I, s:o}", "fdset-id", last, "fds", fds));
         }
-        JsonObject *line = json_object_new();
-        json_object_set_int_member(line, "fd", passed->fd);
-        if (passed->opaque)
-            json_object_set_string_member(line, "opaque", passed->opaque);
-        json_array_add_object_element(fds, line);
+        json_array_append_new(fds,
+                              json_pack("{s:i, s:s*}", "fd", passed->fd, "opaque", passed->opaque));
     }
-    return array_node(result);
+    return result;
 }
 
-static JsonNode *run_query_commands(struct call *call, GError **error);
+static json_t *run_query_commands(struct call *call, GError **error);
 
 static const struct command commands_table[] = {
     { "add-fd", run_add_fd, { { "fdset-id", INTEGER, OPTIONAL }, { "opaque", TEXT, OPTIONAL } } },
@@ -302,34 +267,33 @@ static const struct command commands_table[] = {
       { { "filename", TEXT, REQUIRED }, { "live", BOOLEAN, OPTIONAL } } },
 };
 
-static void add_name(JsonArray *result, const char *name)
+static json_t *run_query_commands(struct call *call, GError **error)
 {
-    JsonObject *line = json_object_new();
-    json_object_set_string_member(line, "name", name);
-    json_array_add_object_element(result, line);
-}
-
-static JsonNode *run_query_commands(struct call *call, GError **error)
-{
-    JsonArray *result = json_array_new();
-    add_name(result, "qmp_capabilities"); /* the protocol's own */
+    json_t *result = json_pack("[{s:s}]", "name", "qmp_capabilities"); /* the protocol's own */
     for (gsize i = 0; i < G_N_ELEMENTS(commands_table); i++)
-        add_name(result, commands_table[i].name);
-    return array_node(result);
+        json_array_append_new(result, json_pack("{s:s}", "name", commands_table[i].name));
+    return result;
 }
 
-static bool has_type(JsonNode *value, enum parameter_type type)
+static bool has_type(const json_t *value, enum parameter_type type)
 {
-    static const GType types[] = { G_TYPE_STRING, G_TYPE_INT64, G_TYPE_BOOLEAN };
-    return JSON_NODE_HOLDS_VALUE(value) && json_node_get_value_type(value) == types[type];
+    switch (type) {
+    case TEXT:
+        return json_is_string(value);
+    case INTEGER:
+        return json_is_integer(value);
+    case BOOLEAN:
+        return json_is_boolean(value);
+    }
+    return false;
 }
 
 /* True if ARGUMENTS (NULL: none) are what COMMAND takes. */
-static bool check_arguments(const struct command *command, JsonObject *arguments, GError **error)
+static bool check_arguments(const struct command *command, json_t *arguments, GError **error)
 {
     const struct parameter *end = command->parameters;
     for (; end < command->parameters + PARAMETERS_MAX && end->name; end++) {
-        JsonNode *value = arguments ? json_object_get_member(arguments, end->name) : NULL;
+        const json_t *value = json_object_get(arguments, end->name);
         if (!value && end->need == REQUIRED)
             return refuse(error, "Parameter '%s' is missing", end->name);
         if (value && !has_type(value, end->type))
@@ -337,19 +301,21 @@ static bool check_arguments(const struct command *command, JsonObject *arguments
                           type_names[end->type]);
     }
 
-    g_autoptr(GList) names = arguments ? json_object_get_members(arguments) : NULL;
-    for (GList *item = names; item; item = item->next) {
+    const char *name;
+    json_t *value;
+    json_object_foreach(arguments, name, value)
+    {
         const struct parameter *p = command->parameters;
-        while (p < end && strcmp(p->name, item->data) != 0)
+        while (p < end && strcmp(p->name, name) != 0)
             p++;
         if (p == end)
-            return refuse(error, "Parameter '%s' is unexpected", (const char *)item->data);
+            return refuse(error, "Parameter '%s' is unexpected", name);
     }
     return true;
 }
 
-JsonNode *qmp_commands_run(struct qmp_client *client, const char *name, JsonObject *arguments,
-                           void *opaque, GError **error)
+json_t *qmp_commands_run(struct qmp_client *client, const char *name, json_t *arguments,
+                         void *opaque, GError **error)
 {
     struct call call = { .commands = opaque, .client = client, .arguments = arguments };
     for (gsize i = 0; i < G_N_ELEMENTS(commands_table); i++) {
@@ -366,7 +332,7 @@ struct qmp_commands *qmp_commands_new(bool stopped, qmp_quit_fn *quit, void *opa
 {
     struct qmp_commands *commands = g_new0(struct qmp_commands, 1);
     commands->status = stopped ? "prelaunch" : "running";
-    commands->chardevs = json_array_new();
+    commands->chardevs = json_array();
     commands->passed_fds = g_ptr_array_new_with_free_func(passed_fd_free);
     commands->quit = quit;
     commands->opaque = opaque;
@@ -377,7 +343,7 @@ void qmp_commands_free(struct qmp_commands *commands)
 {
     if (!commands)
         return;
-    json_array_unref(commands->chardevs);
+    json_decref(commands->chardevs);
     g_ptr_array_unref(commands->passed_fds);
     g_free(commands);
 }
@@ -385,9 +351,9 @@ void qmp_commands_free(struct qmp_commands *commands)
 void qmp_commands_add_chardev(struct qmp_commands *commands, const char *label,
                               const char *filename)
 {
-    JsonObject *line = json_object_new();
-    json_object_set_boolean_member(line, "frontend-open", TRUE);
-    json_object_set_string_member(line, "filename", filename);
-    json_object_set_string_member(line, "label", label);
-    json_array_add_object_element(commands->chardevs, line);
+    /* Both are the command line's; jansson takes nothing but UTF-8. */
+    g_autofree char *name = g_utf8_make_valid(label, -1);
+    g_autofree char *where = g_utf8_make_valid(filename, -1);
+    json_array_append_new(commands->chardevs, json_pack("{s:b, s:s, s:s}", "frontend-open", true,
+                                                        "filename", where, "label", name));
 }

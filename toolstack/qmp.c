@@ -14,7 +14,7 @@
 #define OUTPUT_MAX (1 << 20)
 #define CLIENTS_MAX 16
 
-/* JsonParser is recursive: this bounds its stack. */
+/* jansson is recursive: this bounds its stack. */
 #define DEPTH_MAX 64
 
 /* A buffer that grew beyond this is given back when it is empty. */
@@ -112,34 +112,25 @@ static gboolean client_writable(gint fd, GIOCondition condition, gpointer opaque
 }
 
 /* Sends MESSAGE and takes it over; false as client_flush(). */
-static bool client_send(struct qmp_client *client, JsonObject *message)
+static bool client_send(struct qmp_client *client, json_t *message)
 {
-    g_autoptr(JsonNode) root = json_node_new(JSON_NODE_OBJECT);
-    json_node_take_object(root, message);
-    g_autofree char *text = json_to_string(root, FALSE);
+    g_autofree char *text = json_dumps(message, JSON_COMPACT);
+    json_decref(message);
     g_string_append(client->output, text);
     g_string_append(client->output, "\r\n");
     return client_flush(client);
 }
 
 /* Replies with RESULT, which is taken over, or if it is NULL with ERROR. */
-static bool client_reply(struct qmp_client *client, JsonNode *result, const GError *error,
-                         JsonNode *id)
+static bool client_reply(struct qmp_client *client, json_t *result, const GError *error, json_t *id)
 {
-    JsonObject *reply = json_object_new();
-    if (result) {
-        json_object_set_member(reply, "return", result);
-    } else {
-        bool missing = error->domain == QMP_ERROR && error->code == QMP_ERROR_COMMAND_NOT_FOUND;
-        JsonObject *description = json_object_new();
-        json_object_set_string_member(description, "class",
-                                      missing ? "CommandNotFound" : "GenericError");
-        json_object_set_string_member(description, "desc", error->message);
-        json_object_set_object_member(reply, "error", description);
-    }
-    if (id)
-        json_object_set_member(reply, "id", json_node_copy(id));
-    return client_send(client, reply);
+    if (result)
+        return client_send(client, json_pack("{s:o, s:O*}", "return", result, "id", id));
+    bool missing = error->domain == QMP_ERROR && error->code == QMP_ERROR_COMMAND_NOT_FOUND;
+    g_autofree char *text = g_utf8_make_valid(error->message, -1); /* jansson takes no other */
+    return client_send(client, json_pack("{s:{s:s, s:s}, s:O*}", "error", "class",
+                                         missing ? "CommandNotFound" : "GenericError", "desc", text,
+                                         "id", id));
 }
 
 static bool client_refuse(struct qmp_client *client, const char *problem)
@@ -149,29 +140,28 @@ static bool client_refuse(struct qmp_client *client, const char *problem)
 }
 
 /* The name of the command in REQUEST, with *arguments if there are any; or NULL with *error. */
-static const char *request_check(JsonObject *request, JsonObject **arguments, GError **error)
+static const char *request_check(json_t *request, json_t **arguments, GError **error)
 {
     const char *command = NULL;
     const char *key;
-    JsonNode *value;
-    JsonObjectIter iter;
+    json_t *value;
 
-    json_object_iter_init_ordered(&iter, request);
-    while (json_object_iter_next_ordered(&iter, &key, &value)) {
+    json_object_foreach(request, key, value)
+    {
         if (strcmp(key, "execute") == 0) {
-            if (json_node_get_value_type(value) != G_TYPE_STRING) {
+            if (!json_is_string(value)) {
                 g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC,
                             "QMP input member 'execute' must be a string");
                 return NULL;
             }
-            command = json_node_get_string(value);
+            command = json_string_value(value);
         } else if (strcmp(key, "arguments") == 0) {
-            if (!JSON_NODE_HOLDS_OBJECT(value)) {
+            if (!json_is_object(value)) {
                 g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC,
                             "QMP input member 'arguments' must be an object");
                 return NULL;
             }
-            *arguments = json_node_get_object(value);
+            *arguments = value;
         } else if (strcmp(key, "id") != 0) {
             g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "QMP input member '%s' is unexpected",
                         key);
@@ -184,29 +174,30 @@ static const char *request_check(JsonObject *request, JsonObject **arguments, GE
 }
 
 /* qmp_capabilities: ends the negotiation; we offer nothing that a client could enable. */
-static JsonNode *client_negotiate(struct qmp_client *client, JsonObject *arguments, GError **error)
+static json_t *client_negotiate(struct qmp_client *client, json_t *arguments, GError **error)
 {
-    g_autoptr(GList) keys = arguments ? json_object_get_members(arguments) : NULL;
-    for (GList *item = keys; item; item = item->next) {
-        JsonNode *value = json_object_get_member(arguments, item->data);
-        if (strcmp(item->data, "enable") != 0) {
-            g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "Parameter '%s' is unexpected",
-                        (const char *)item->data);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(arguments, key, value)
+    {
+        if (strcmp(key, "enable") != 0) {
+            g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "Parameter '%s' is unexpected", key);
             return NULL;
         }
-        if (!JSON_NODE_HOLDS_ARRAY(value) || json_array_get_length(json_node_get_array(value))) {
+        if (!json_is_array(value) || json_array_size(value) > 0) {
             g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC,
                         "Parameter 'enable' must be an empty list: no capability is offered");
             return NULL;
         }
     }
     client->negotiated = true;
-    return json_node_init_object(json_node_alloc(), json_object_new());
+    return json_object();
 }
 
-static JsonNode *client_run(struct qmp_client *client, JsonObject *request, GError **error)
+static json_t *client_run(struct qmp_client *client, json_t *request, GError **error)
 {
-    JsonObject *arguments = NULL;
+    json_t *arguments = NULL;
     const char *command = request_check(request, &arguments, error);
     if (!command)
         return NULL;
@@ -229,18 +220,18 @@ static JsonNode *client_run(struct qmp_client *client, JsonObject *request, GErr
 /* Answers the message that is complete in client->input. */
 static bool client_answer(struct qmp_client *client)
 {
-    g_autoptr(JsonParser) parser = json_parser_new_immutable();
     g_autoptr(GError) error = NULL;
-    if (!json_parser_load_from_data(parser, client->input->str, client->input->len, &error)) {
-        g_prefix_error(&error, "JSON parse error, ");
-        return client_reply(client, NULL, error, NULL);
+    json_error_t problem;
+    json_auto_t *request =
+        json_loadb(client->input->str, client->input->len, JSON_ALLOW_NUL, &problem);
+    if (!request) {
+        g_autofree char *text = g_strconcat("JSON parse error, ", problem.text, NULL);
+        return client_refuse(client, text);
     }
-    JsonNode *root = json_parser_get_root(parser);
-    if (!root || !JSON_NODE_HOLDS_OBJECT(root))
+    if (!json_is_object(request))
         return client_refuse(client, "QMP input must be a JSON object");
-    JsonObject *request = json_node_get_object(root);
-    JsonNode *result = client_run(client, request, &error);
-    return client_reply(client, result, error, json_object_get_member(request, "id"));
+    json_t *result = client_run(client, request, &error);
+    return client_reply(client, result, error, json_object_get(request, "id"));
 }
 
 static void client_message_end(struct qmp_client *client)
@@ -251,7 +242,7 @@ static void client_message_end(struct qmp_client *client)
 }
 
 /*
- * Takes one byte of input: JsonParser wants whole documents, so this finds where they end.
+ * Takes one byte of input: jansson wants whole documents, so this finds where they end.
  * Returns false if the client is to be disconnected.
  */
 static bool client_take(struct qmp_client *client, char byte)
@@ -368,12 +359,8 @@ static void server_accept(int fd, void *opaque)
     client->input_source = g_unix_fd_add(fd, G_IO_IN, client_readable, client);
     g_ptr_array_add(server->clients, client);
 
-    JsonObject *greeting = json_object_new();
-    json_object_set_member(greeting, "version",
-                           server->run(NULL, "query-version", NULL, server->opaque, NULL));
-    json_object_set_array_member(greeting, "capabilities", json_array_new());
-    JsonObject *message = json_object_new();
-    json_object_set_object_member(message, "QMP", greeting);
+    json_t *version = server->run(NULL, "query-version", NULL, server->opaque, NULL);
+    json_t *message = json_pack("{s:{s:o, s:[]}}", "QMP", "version", version, "capabilities");
     if (!client_send(client, message))
         client_drop(client);
 }

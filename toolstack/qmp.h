@@ -4,7 +4,8 @@
  *
  * Source: docs/interop/qmp-spec.txt of QEMU; the replies to faulty input are those of QEMU 7.2.
  * Unlike QEMU: several clients at once; no out-of-band execution; no events, which libxl ignores;
- * JSON as json-glib reads it (of a key that is there twice, the last value counts).
+ * JSON as jansson reads it (of a key that is there twice, the last value counts; integers are
+ * those of 64 bits with a sign).
  *
  * Nothing here blocks.  What a client can make us hold is bounded: a message has at most 1 MiB and
  * 64 levels, unread replies 1 MiB, a server 16 clients; a client that goes beyond is disconnected.
@@ -17,7 +18,7 @@
 #define TOOLSTACK_QMP_H
 
 #include <glib.h>
-#include <json-glib/json-glib.h>
+#include <jansson.h>
 
 #include "toolstack/qmp-listener.h"
 
@@ -38,8 +39,8 @@ struct qmp_client;
  * It must not free the server.  "query-version" must not fail: its value, asked for with CLIENT
  * NULL, is part of the greeting.
  */
-typedef JsonNode *qmp_run_fn(struct qmp_client *client, const char *command, JsonObject *arguments,
-                             void *opaque, GError **error);
+typedef json_t *qmp_run_fn(struct qmp_client *client, const char *command, json_t *arguments,
+                           void *opaque, GError **error);
 
 /* Takes the listener over. */
 struct qmp_server *qmp_server_new(struct qmp_listener *listener, qmp_run_fn *run, void *opaque);

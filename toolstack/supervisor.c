@@ -151,7 +151,7 @@ static void on_team_ready(void *opaque)
 
     if (supervisor->serving || supervisor->leaving)
         return;
-    supervisor->serving = serve_qmp(supervisor, &error) && let_guest_start(supervisor, &error);
+    supervisor->serving = let_guest_start(supervisor, &error);
     if (!supervisor->serving)
         fail(supervisor, error);
 }
@@ -227,16 +227,24 @@ static bool watch_nodes(struct supervisor *supervisor, const struct plan_entry *
     return watch->watch != NULL;
 }
 
+/* The first thing, because it is a fork: see team_start(). */
 static bool start_roles(struct supervisor *supervisor, GError **error)
 {
     for (guint i = 0; i < supervisor->plan->len; i++) {
         const struct plan_entry *entry = g_ptr_array_index(supervisor->plan, i);
-        if (!(entry->now ? team_start(supervisor->team, entry->role, entry->options, error)
-                         : watch_nodes(supervisor, entry, error)))
+        if (entry->now && !team_start(supervisor->team, entry->role, entry->options, error))
             return false;
     }
-    if (team_size(supervisor->team) == 0)
-        on_team_ready(supervisor);
+    return true;
+}
+
+static bool watch_for_roles(struct supervisor *supervisor, GError **error)
+{
+    for (guint i = 0; i < supervisor->plan->len; i++) {
+        const struct plan_entry *entry = g_ptr_array_index(supervisor->plan, i);
+        if (!entry->now && !watch_nodes(supervisor, entry, error))
+            return false;
+    }
     return true;
 }
 
@@ -248,6 +256,18 @@ static bool register_process(struct supervisor *supervisor, GError **error)
                                         "roles/supervisor/pid", pid, error);
 }
 
+/* What is done while the roles start. */
+static bool prepare(struct supervisor *supervisor, GError **error)
+{
+    supervisor->commands = qmp_commands_new(supervisor->cmdline->stopped, leave, supervisor);
+    if (supervisor->qemu)
+        qemu_watch(supervisor->qemu, leave, supervisor);
+    supervisor->release_watch = xen_store_watch_add(supervisor->store, "@releaseDomain",
+                                                    on_release_domain, supervisor, error);
+    return supervisor->release_watch && watch_for_roles(supervisor, error) &&
+           serve_qmp(supervisor, error) && register_process(supervisor, error);
+}
+
 static bool set_up(struct supervisor *supervisor, GError **error)
 {
     const struct dm_cmdline *cmdline = supervisor->cmdline;
@@ -256,7 +276,6 @@ static bool set_up(struct supervisor *supervisor, GError **error)
         supervisor->qemu = qemu_split(cmdline, error);
         if (!supervisor->qemu)
             return false;
-        qemu_watch(supervisor->qemu, leave, supervisor);
     }
     signal(SIGPIPE, SIG_IGN); /* only now: QEMU would have inherited it */
     supervisor->store = xen_store_open(error);
@@ -265,10 +284,13 @@ static bool set_up(struct supervisor *supervisor, GError **error)
     supervisor->plan = plan_new(supervisor->roles, cmdline, supervisor->store, error);
     if (!supervisor->plan)
         return false;
-    supervisor->release_watch = xen_store_watch_add(supervisor->store, "@releaseDomain",
-                                                    on_release_domain, supervisor, error);
-    return supervisor->release_watch && register_process(supervisor, error) &&
-           start_roles(supervisor, error);
+    bool good = start_roles(supervisor, error);
+    supervisor->loop = g_main_loop_new(NULL, FALSE);
+    good = good && prepare(supervisor, error);
+    team_watch(supervisor->team);
+    if (good && team_size(supervisor->team) == 0)
+        on_team_ready(supervisor);
+    return good;
 }
 
 static gboolean on_signal(gpointer opaque)
@@ -278,19 +300,19 @@ static gboolean on_signal(gpointer opaque)
 }
 
 /* Serves the guest that CMDLINE is about until it ends; returns the exit status. */
-static int supervise(const struct role *const *roles, const struct dm_cmdline *cmdline)
+static int supervise(const struct role *const *roles, const struct dm_cmdline *cmdline, int argc,
+                     char **argv)
 {
     struct supervisor supervisor = { .roles = roles, .cmdline = cmdline };
     g_autoptr(GError) error = NULL;
 
-    supervisor.loop = g_main_loop_new(NULL, FALSE);
     supervisor.node_watches = g_ptr_array_new_with_free_func(node_watch_free);
     supervisor.servers = g_ptr_array_new_with_free_func((GDestroyNotify)qmp_server_free);
     supervisor.proxies = g_ptr_array_new_with_free_func((GDestroyNotify)qmp_proxy_free);
-    supervisor.commands = qmp_commands_new(cmdline->stopped, leave, &supervisor);
-    supervisor.team = team_new(cmdline->domid, &team_events, &supervisor);
+    supervisor.team = team_new(cmdline->domid, argc, argv, &team_events, &supervisor);
 
-    if (set_up(&supervisor, &error)) {
+    bool good = set_up(&supervisor, &error);
+    if (good) {
         g_unix_signal_add(SIGHUP, on_signal, &supervisor); /* libxl's way to end it */
         g_unix_signal_add(SIGTERM, on_signal, &supervisor);
         g_unix_signal_add(SIGINT, on_signal, &supervisor);
@@ -313,7 +335,7 @@ static int supervise(const struct role *const *roles, const struct dm_cmdline *c
     xen_store_watch_remove(supervisor.release_watch);
     xen_store_close(supervisor.store);
     g_clear_pointer(&supervisor.plan, g_ptr_array_unref);
-    g_main_loop_unref(supervisor.loop);
+    g_clear_pointer(&supervisor.loop, g_main_loop_unref);
     return supervisor.status;
 }
 
@@ -330,7 +352,7 @@ static int answer_probe(const struct dm_cmdline *cmdline)
     }
     supervisor.loop = g_main_loop_new(NULL, FALSE);
     supervisor.servers = g_ptr_array_new_with_free_func((GDestroyNotify)qmp_server_free);
-    supervisor.team = team_new(0, &team_events, &supervisor);
+    supervisor.team = team_new(0, 0, NULL, &team_events, &supervisor);
     supervisor.commands = qmp_commands_new(cmdline->stopped, leave, &supervisor);
     if (serve_qmp(&supervisor, &error)) {
         g_main_loop_run(supervisor.loop);
@@ -354,7 +376,7 @@ int supervisor_main(const struct role *const *roles, int argc, char **argv)
     if (!cmdline)
         g_critical("%s", error->message);
     else
-        status = cmdline->probe ? answer_probe(cmdline) : supervise(roles, cmdline);
+        status = cmdline->probe ? answer_probe(cmdline) : supervise(roles, cmdline, argc, argv);
     dm_cmdline_free(cmdline);
     return status;
 }

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +17,10 @@
 
 struct team {
     unsigned domid;
+    int argc;
+    char **argv;
     char *program; /* our own executable, which is every role's */
+    bool watched;
     const struct team_events *events;
     void *opaque;
     GPtrArray *members;
@@ -34,11 +39,12 @@ struct member {
 
 static void stop_listening(struct member *member)
 {
-    if (!member->notify_watch)
-        return;
-    g_source_remove(member->notify_watch);
+    if (member->notify_watch)
+        g_source_remove(member->notify_watch);
     member->notify_watch = 0;
-    close(member->notify_fd);
+    if (member->notify_fd >= 0)
+        close(member->notify_fd);
+    member->notify_fd = -1;
 }
 
 static void member_free(gpointer opaque)
@@ -50,10 +56,13 @@ static void member_free(gpointer opaque)
     g_free(member);
 }
 
-struct team *team_new(unsigned domid, const struct team_events *events, void *opaque)
+struct team *team_new(unsigned domid, int argc, char **argv, const struct team_events *events,
+                      void *opaque)
 {
     struct team *team = g_new0(struct team, 1);
     team->domid = domid;
+    team->argc = argc;
+    team->argv = argv;
     team->program = g_file_read_link("/proc/self/exe", NULL);
     team->events = events;
     team->opaque = opaque;
@@ -135,17 +144,64 @@ static char **role_argv(const struct team *team, const struct role *role, char *
     return g_strv_builder_end(argv);
 }
 
+/* Makes ps show the role's command line instead of libxl's; what does not fit is cut off. */
+static void retitle(const struct team *team, char *const *title)
+{
+    char *at = team->argv[0];
+    char *end = team->argv[team->argc - 1] + strlen(team->argv[team->argc - 1]);
+
+    memset(at, 0, end - at);
+    for (; *title && at < end; title++)
+        at += g_strlcpy(at, *title, end - at) + 1;
+    prctl(PR_SET_NAME, "rolemodel");
+}
+
+static G_NORETURN void become_role(const struct team *team, const struct role *role, char **argv,
+                                   int notify_fd)
+{
+    /* Nothing of the supervisor's stays open here: QEMU waits for the end of one of its pipes. */
+    if (dup2(notify_fd, NOTIFY_FD) < 0)
+        _exit(1);
+    close_range(NOTIFY_FD + 1, ~0U, 0);
+    retitle(team, argv);
+    exit(role_main(role, g_strv_length(argv) - 1, argv + 1));
+}
+
+static bool fork_role(const struct team *team, const struct role *role, char **argv, int notify_fd,
+                      GPid *pid, GError **error)
+{
+    *pid = fork();
+    if (*pid == 0)
+        become_role(team, role, argv, notify_fd);
+    if (*pid < 0)
+        g_set_error(error, G_SPAWN_ERROR, G_SPAWN_ERROR_FORK, "cannot fork: %s", g_strerror(errno));
+    return *pid > 0;
+}
+
+static bool exec_role(char **argv, int notify_fd, GPid *pid, GError **error)
+{
+    int target = NOTIFY_FD;
+    return g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)argv, NULL,
+                                            G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1,
+                                            &notify_fd, &target, 1, pid, NULL, NULL, NULL, error);
+}
+
+static void watch(struct member *member)
+{
+    member->notify_watch = g_unix_fd_add(member->notify_fd, G_IO_IN | G_IO_HUP, on_notify, member);
+    member->child_watch = g_child_watch_add(member->pid, on_left, member);
+}
+
 bool team_start(struct team *team, const struct role *role, char *const *options, GError **error)
 {
     g_auto(GStrv) argv = role_argv(team, role, options);
-    int notify[2], target = NOTIFY_FD;
+    int notify[2];
     GPid pid;
 
     if (!g_unix_open_pipe(notify, FD_CLOEXEC, error))
         return false;
-    bool started = g_spawn_async_with_pipes_and_fds(
-        NULL, (const char *const *)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1,
-        &notify[1], &target, 1, &pid, NULL, NULL, NULL, error);
+    bool started = team->watched ? exec_role(argv, notify[1], &pid, error)
+                                 : fork_role(team, role, argv, notify[1], &pid, error);
     close(notify[1]);
     if (!started) {
         close(notify[0]);
@@ -156,10 +212,17 @@ bool team_start(struct team *team, const struct role *role, char *const *options
     member->role = role;
     member->pid = pid;
     member->notify_fd = notify[0];
-    member->notify_watch = g_unix_fd_add(notify[0], G_IO_IN | G_IO_HUP, on_notify, member);
-    member->child_watch = g_child_watch_add(pid, on_left, member);
     g_ptr_array_add(team->members, member);
+    if (team->watched)
+        watch(member);
     return true;
+}
+
+void team_watch(struct team *team)
+{
+    team->watched = true;
+    for (guint i = 0; i < team->members->len; i++)
+        watch(g_ptr_array_index(team->members, i));
 }
 
 bool team_has(const struct team *team, const struct role *role)

@@ -24,11 +24,22 @@ struct team_events {
     void (*empty)(void *opaque);
 };
 
-struct team *team_new(unsigned domid, const struct team_events *events, void *opaque);
+/* ARGC and ARGV are those of main(), as ps shows them: a role's process puts its own there. */
+struct team *team_new(unsigned domid, int argc, char **argv, const struct team_events *events,
+                      void *opaque);
 void team_free(struct team *team); /* NULL is fine; the processes are left alone */
 
-/* Starts ROLE with OPTIONS ("key=value" strings, NULL-terminated). */
+/*
+ * Starts ROLE with OPTIONS ("key=value" strings, NULL-terminated).
+ *
+ * Until team_watch() this is a fork: to load the program and its libraries once more takes longer
+ * than all the rest of starting a guest's device model.  That needs a process without threads,
+ * sources and watches, so afterwards it is a fork and an exec.
+ */
 bool team_start(struct team *team, const struct role *role, char *const *options, GError **error);
+
+/* From now on the events come, in the main context. */
+void team_watch(struct team *team);
 
 bool team_has(const struct team *team, const struct role *role);
 unsigned team_size(const struct team *team);

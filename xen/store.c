@@ -76,7 +76,6 @@ struct xen_store *xen_store_open(GError **error)
     store->xs = xs;
     store->transaction = XBT_NULL;
     store->watches = g_hash_table_new(g_str_hash, g_str_equal);
-    store->source = g_unix_fd_add(xs_fileno(xs), G_IO_IN, store_dispatch, store);
     return store;
 }
 
@@ -243,6 +242,8 @@ struct xen_store_watch *xen_store_watch_add(struct xen_store *store, const char 
     watch->fn = fn;
     watch->opaque = opaque;
     g_hash_table_insert(store->watches, watch->token, watch);
+    if (!store->source)
+        store->source = g_unix_fd_add(xs_fileno(store->xs), G_IO_IN, store_dispatch, store);
     if (xs_watch(store->xs, path, watch->token))
         return watch;
     xen_set_error(error, "xenstore: cannot watch %s", path);

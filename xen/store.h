@@ -19,7 +19,7 @@
 struct xen_store;
 struct xen_store_watch;
 
-/* Connects to xenstored and attaches the watch source to the default main context. */
+/* Connects to xenstored.  The first watch brings a thread and a source of the main context. */
 struct xen_store *xen_store_open(GError **error);
 void xen_store_close(struct xen_store *store); /* NULL is fine; watches must be gone */
 

@@ -31,9 +31,11 @@ struct vbd {
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
 {
     const struct vbd_options *options = opaque;
+    if (!options->vdev_prefix)
+        return true;
     g_autofree char *name =
         xen_store_read(xenbus_device_store(device), xenbus_device_path(device), "dev", NULL);
-    return !options->vdev_prefix || (name && g_str_has_prefix(name, options->vdev_prefix));
+    return name && g_str_has_prefix(name, options->vdev_prefix);
 }
 
 /* libxl's "FORMAT:PATH"; the path, or NULL and an error if it is not ours to serve. */
@@ -110,7 +112,10 @@ static bool publish_number(struct vbd *vbd, const char *node, uint64_t value, GE
     return xen_store_write(vbd->store, vbd->path, node, error, "%" PRIu64, value);
 }
 
-/* All of it before InitWait, because firmware reads it without waiting for Connected. */
+/*
+ * All of it before InitWait, because firmware reads it without waiting for Connected.  What blkif.h
+ * gives as the default is left out: each node costs a round trip to xenstored at guest start.
+ */
 static bool vbd_publish(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
@@ -118,15 +123,16 @@ static bool vbd_publish(void *opaque, GError **error)
     unsigned info = (vbd->cdrom ? VDISK_CDROM : 0) | (medium->read_only ? VDISK_READONLY : 0);
 
     if (vbd->discard &&
-        (!publish_number(vbd, "discard-granularity", medium->discard_granularity, error) ||
-         !publish_number(vbd, "discard-alignment", medium->discard_alignment, error) ||
-         !publish_number(vbd, "discard-secure", 0, error)))
+        (!publish_number(vbd, "feature-discard", 1, error) ||
+         !publish_number(vbd, "discard-granularity", medium->discard_granularity, error) ||
+         !publish_number(vbd, "discard-alignment", medium->discard_alignment, error)))
         return false;
-    return publish_number(vbd, "feature-discard", vbd->discard, error) &&
-           publish_number(vbd, "feature-flush-cache", 1, error) &&
+    if (medium->physical != medium->sector_size &&
+        !publish_number(vbd, "physical-sector-size", medium->physical, error))
+        return false;
+    return publish_number(vbd, "feature-flush-cache", 1, error) &&
            publish_number(vbd, "info", info, error) &&
            publish_number(vbd, "sector-size", medium->sector_size, error) &&
-           publish_number(vbd, "physical-sector-size", medium->physical, error) &&
            publish_number(vbd, "sectors", medium->sectors, error);
 }
 
