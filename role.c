@@ -144,12 +144,13 @@ static bool parse_command_line(struct role_process *process, int argc, char **ar
     return take_options(process, pairs, error);
 }
 
-/* Where `rolemodel list` finds the running roles. */
+/* Where `rolemodel list` finds a role that was started by hand; the supervisor does it for its own.
+ */
 static bool register_process(struct role_process *process, GError **error)
 {
-    g_autofree char *node = g_strdup_printf("roles/%s/pid", process->role->name);
-    g_autofree char *pid = g_strdup_printf("%d", getpid());
-    return xen_store_write_device_model(process->store, process->domid, node, pid, error);
+    g_autofree char *dir =
+        g_strdup_printf("device-model/%d/roles/%s", process->domid, process->role->name);
+    return xen_store_write(process->store, dir, "pid", error, "%d", getpid());
 }
 
 /*
@@ -182,28 +183,30 @@ static bool start(struct role_process *process, GError **error)
     }
     if (!check_guest_type(process, error))
         return false;
-    process->release_watch =
-        xen_store_watch_add(process->store, "@releaseDomain", on_release_domain, process, error);
-    if (!process->release_watch)
-        return false;
     process->instance = process->role->start(process, error);
-    if (!process->instance)
-        return false;
-    g_autoptr(GError) problem = NULL;
-    if (!register_process(process, &problem))
-        g_warning("role %s: %s", process->role->name, problem->message);
-    g_timeout_add_seconds(DOMAIN_CHECK_S, on_domain_check, process);
-    return true;
+    return process->instance != NULL;
 }
 
-static void tell_ready(struct role_process *process)
+static bool tell_ready(struct role_process *process, GError **error)
 {
     static const char ready[] = "READY\n";
     if (process->notify_fd < 0)
-        return;
+        return register_process(process, error);
     if (write(process->notify_fd, ready, strlen(ready)) < 0)
         g_warning("cannot tell the supervisor that the role is ready: %s", g_strerror(errno));
     close(process->notify_fd);
+    return true;
+}
+
+/* The guest may have gone already; the watch fires once at its start, so we see that too. */
+static void follow_guest(struct role_process *process)
+{
+    g_autoptr(GError) error = NULL;
+    process->release_watch =
+        xen_store_watch_add(process->store, "@releaseDomain", on_release_domain, process, &error);
+    if (!process->release_watch)
+        g_warning("%s", error->message);
+    g_timeout_add_seconds(DOMAIN_CHECK_S, on_domain_check, process);
 }
 
 int role_main(const struct role *role, int argc, char **argv)
@@ -219,7 +222,9 @@ int role_main(const struct role *role, int argc, char **argv)
     g_unix_signal_add(SIGINT, on_signal, &process);
     g_unix_signal_add(SIGHUP, on_signal, &process);
     if (parse_command_line(&process, argc, argv, &error) && start(&process, &error)) {
-        tell_ready(&process);
+        if (!tell_ready(&process, &error))
+            g_warning("%s", error->message);
+        follow_guest(&process);
         g_main_loop_run(process.loop);
         status = 0;
     } else {

@@ -12,8 +12,10 @@ struct xenbus_bus {
     unsigned domid;
     const struct xenbus_driver *driver;
     void *opaque;
-    char *path; /* backend/TYPE/DOMID, relative to the backend domain's home */
-    struct xen_store_watch *watch;
+    char *path;                    /* backend/TYPE/DOMID, relative to the backend domain's home */
+    struct xen_store_watch *watch; /* with hotplug */
+    guint follow;                  /* source that will add the watches */
+    bool hotplug;
     GHashTable *devices; /* DEVID -> struct xenbus_device */
     GHashTable *foreign; /* DEVIDs that are not ours to serve */
     xenbus_done *done;   /* set while stopping */
@@ -148,17 +150,15 @@ static void device_free(gpointer opaque)
     g_free(device);
 }
 
+static void bus_free(struct xenbus_bus *bus);
+
 static void bus_stop_if_empty(struct xenbus_bus *bus)
 {
     if (!bus->done || g_hash_table_size(bus->devices) > 0)
         return;
     xenbus_done *done = bus->done;
     void *opaque = bus->done_opaque;
-    xen_store_watch_remove(bus->watch);
-    g_hash_table_unref(bus->devices);
-    g_hash_table_unref(bus->foreign);
-    g_free(bus->path);
-    g_free(bus);
+    bus_free(bus);
     done(opaque);
 }
 
@@ -313,10 +313,10 @@ void xenbus_device_fail(struct xenbus_device *device, const char *message)
     device_update(device);
 }
 
-/* Opens what the device stands for and begins to follow frontend and toolstack. */
+/* Opens what the device stands for and claims it. */
 static bool device_start(struct xenbus_device *device, GError **error)
 {
-    struct xenbus_bus *bus = device->bus;
+    const struct xenbus_driver *driver = device->bus->driver;
 
     if (device->state != XenbusStateInitialising) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
@@ -324,16 +324,23 @@ static bool device_start(struct xenbus_device *device, GError **error)
                     device->state);
         return false;
     }
-    device->instance = bus->driver->probe(device, bus->opaque, error);
-    if (!device->instance || !set_state(device, XenbusStateInitWait, NULL, error))
-        return false;
+    device->instance = driver->probe(device, device->bus->opaque, error);
+    return device->instance && set_state(device, XenbusStateInitWait, NULL, error);
+}
+
+/* Both fire once at the start, so that what happened until now is seen. */
+static void device_follow(struct xenbus_device *device)
+{
+    struct xen_store *store = device->bus->store;
+    g_autoptr(GError) error = NULL;
     g_autofree char *frontend_state = g_strconcat(device->frontend, "/state", NULL);
-    device->path_watch =
-        xen_store_watch_add(bus->store, device->path, device_update, device, error);
+
+    device->path_watch = xen_store_watch_add(store, device->path, device_update, device, &error);
     if (device->path_watch)
         device->frontend_watch =
-            xen_store_watch_add(bus->store, frontend_state, on_frontend, device, error);
-    return device->frontend_watch != NULL;
+            xen_store_watch_add(store, frontend_state, on_frontend, device, &error);
+    if (error)
+        warn(device, error->message);
 }
 
 /* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
@@ -355,6 +362,8 @@ static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
         g_hash_table_add(bus->foreign, g_strdup(id));
     } else if (device->frontend && device_start(device, &problem)) {
         g_hash_table_insert(bus->devices, device->id, device);
+        if (!bus->follow)
+            device_follow(device);
         return true;
     }
     if (problem && device->state == XenbusStateInitialising)
@@ -384,6 +393,33 @@ static void bus_update(void *opaque)
     }
 }
 
+static gboolean bus_follow(gpointer opaque)
+{
+    struct xenbus_bus *bus = opaque;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GList) devices = g_hash_table_get_values(bus->devices);
+
+    bus->follow = 0;
+    for (GList *item = devices; item; item = item->next)
+        device_follow(item->data);
+    if (bus->hotplug)
+        bus->watch = xen_store_watch_add(bus->store, bus->path, bus_update, bus, &error);
+    if (error)
+        g_warning("%s", error->message);
+    return G_SOURCE_REMOVE;
+}
+
+static void bus_free(struct xenbus_bus *bus)
+{
+    if (bus->follow)
+        g_source_remove(bus->follow);
+    xen_store_watch_remove(bus->watch);
+    g_hash_table_unref(bus->devices);
+    g_hash_table_unref(bus->foreign);
+    g_free(bus->path);
+    g_free(bus);
+}
+
 struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
                                   const struct xenbus_driver *driver, void *opaque, bool hotplug,
                                   GError **error)
@@ -393,26 +429,22 @@ struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
     bus->domid = domid;
     bus->driver = driver;
     bus->opaque = opaque;
+    bus->hotplug = hotplug;
     bus->path = g_strdup_printf("backend/%s/%u", driver->backend, domid);
     bus->devices = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, device_free);
     bus->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-    g_auto(GStrv) ids = xen_store_list(store, bus->path);
-    bool good = true;
-    for (char **id = ids; *id && good; id++)
-        good = device_add(bus, *id, error);
-    if (good && hotplug) {
-        bus->watch = xen_store_watch_add(store, bus->path, bus_update, bus, error);
-        good = bus->watch != NULL;
-    }
-    if (good)
-        return bus;
+    /* The toolstack waits for the devices to be claimed, but nobody yet for what comes after. */
+    bus->follow = g_idle_add_full(G_PRIORITY_DEFAULT, bus_follow, bus, NULL);
 
-    g_hash_table_unref(bus->devices);
-    g_hash_table_unref(bus->foreign);
-    g_free(bus->path);
-    g_free(bus);
-    return NULL;
+    g_auto(GStrv) ids = xen_store_list(store, bus->path);
+    for (char **id = ids; *id; id++) {
+        if (!device_add(bus, *id, error)) {
+            bus_free(bus);
+            return NULL;
+        }
+    }
+    return bus;
 }
 
 void xenbus_bus_stop(struct xenbus_bus *bus, xenbus_done *done, void *opaque)

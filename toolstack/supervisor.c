@@ -133,15 +133,18 @@ static char **owned_images(struct supervisor *supervisor)
     return g_strv_builder_end(images);
 }
 
-/* Without QEMU we tell libxl that the guest may run; beside it, QEMU starts now and tells. */
+/*
+ * Without QEMU we tell libxl, which waits for it, that the guest may run; beside QEMU, QEMU starts
+ * now and tells.
+ */
 static bool let_guest_start(struct supervisor *supervisor, GError **error)
 {
     if (supervisor->qemu) {
         g_auto(GStrv) images = owned_images(supervisor);
         return qemu_go(supervisor->qemu, (const char *const *)images, error);
     }
-    return xen_store_write_device_model(supervisor->store, supervisor->cmdline->domid, "state",
-                                        "running", error);
+    g_autofree char *dir = g_strdup_printf("device-model/%u", supervisor->cmdline->domid);
+    return xen_store_write(supervisor->store, dir, "state", error, "running");
 }
 
 static void on_team_ready(void *opaque)
@@ -186,6 +189,35 @@ static void on_release_domain(void *opaque)
         leave(supervisor);
 }
 
+static bool write_pid(struct xen_store *store, unsigned domid, const char *name, int pid,
+                      GError **error)
+{
+    g_autofree char *dir = g_strdup_printf("device-model/%u/roles/%s", domid, name);
+    return xen_store_write(store, dir, "pid", error, "%d", pid);
+}
+
+static bool write_role(const struct role *role, int pid, void *opaque, GError **error)
+{
+    struct supervisor *supervisor = opaque;
+    return write_pid(supervisor->store, supervisor->cmdline->domid, role->name, pid, error);
+}
+
+static bool write_processes(struct xen_store *store, void *opaque, GError **error)
+{
+    struct supervisor *supervisor = opaque;
+    unsigned domid = supervisor->cmdline->domid;
+    g_autofree char *domain = g_strdup_printf("/local/domain/%u", domid);
+    g_autofree char *exists = xen_store_read(store, domain, NULL, error);
+    return exists && write_pid(store, domid, "supervisor", getpid(), error) &&
+           team_each(supervisor->team, write_role, supervisor, error);
+}
+
+/* Where `rolemodel list` finds us and the roles; libxl removes it with the guest. */
+static bool register_processes(struct supervisor *supervisor, GError **error)
+{
+    return xen_store_transaction(supervisor->store, write_processes, supervisor, error);
+}
+
 static void on_nodes(void *opaque)
 {
     struct node_watch *watch = opaque;
@@ -197,7 +229,8 @@ static void on_nodes(void *opaque)
         !plan_has_nodes(entry->role, supervisor->cmdline->domid, supervisor->store))
         return;
     g_message("role %s: started for a device that was added", entry->role->name);
-    if (!team_start(supervisor->team, entry->role, entry->options, &error))
+    if (!team_start(supervisor->team, entry->role, entry->options, &error) ||
+        !register_processes(supervisor, &error))
         g_warning("role %s: %s", entry->role->name, error->message);
 }
 
@@ -248,14 +281,6 @@ static bool watch_for_roles(struct supervisor *supervisor, GError **error)
     return true;
 }
 
-/* Where `rolemodel list` finds us. */
-static bool register_process(struct supervisor *supervisor, GError **error)
-{
-    g_autofree char *pid = g_strdup_printf("%d", getpid());
-    return xen_store_write_device_model(supervisor->store, supervisor->cmdline->domid,
-                                        "roles/supervisor/pid", pid, error);
-}
-
 /* What is done while the roles start. */
 static bool prepare(struct supervisor *supervisor, GError **error)
 {
@@ -265,7 +290,7 @@ static bool prepare(struct supervisor *supervisor, GError **error)
     supervisor->release_watch = xen_store_watch_add(supervisor->store, "@releaseDomain",
                                                     on_release_domain, supervisor, error);
     return supervisor->release_watch && watch_for_roles(supervisor, error) &&
-           serve_qmp(supervisor, error) && register_process(supervisor, error);
+           serve_qmp(supervisor, error) && register_processes(supervisor, error);
 }
 
 static bool set_up(struct supervisor *supervisor, GError **error)

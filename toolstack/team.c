@@ -225,6 +225,16 @@ void team_watch(struct team *team)
         watch(g_ptr_array_index(team->members, i));
 }
 
+bool team_each(const struct team *team, team_each_fn *fn, void *opaque, GError **error)
+{
+    for (guint i = 0; i < team->members->len; i++) {
+        const struct member *member = g_ptr_array_index(team->members, i);
+        if (!fn(member->role, member->pid, opaque, error))
+            return false;
+    }
+    return true;
+}
+
 bool team_has(const struct team *team, const struct role *role)
 {
     for (guint i = 0; i < team->members->len; i++) {

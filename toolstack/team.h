@@ -41,6 +41,10 @@ bool team_start(struct team *team, const struct role *role, char *const *options
 /* From now on the events come, in the main context. */
 void team_watch(struct team *team);
 
+/* Calls FN for each role's process that runs. */
+typedef bool team_each_fn(const struct role *role, int pid, void *opaque, GError **error);
+bool team_each(const struct team *team, team_each_fn *fn, void *opaque, GError **error);
+
 bool team_has(const struct team *team, const struct role *role);
 unsigned team_size(const struct team *team);
 

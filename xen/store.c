@@ -180,28 +180,6 @@ bool xen_store_remove(struct xen_store *store, const char *path, GError **error)
     return false;
 }
 
-struct device_model_node {
-    unsigned domid;
-    const char *node;
-    const char *value;
-};
-
-static bool write_device_model(struct xen_store *store, void *opaque, GError **error)
-{
-    const struct device_model_node *write = opaque;
-    g_autofree char *domain = g_strdup_printf("/local/domain/%u", write->domid);
-    g_autofree char *dir = g_strdup_printf("device-model/%u", write->domid);
-    g_autofree char *exists = xen_store_read(store, domain, NULL, error);
-    return exists && xen_store_write(store, dir, write->node, error, "%s", write->value);
-}
-
-bool xen_store_write_device_model(struct xen_store *store, unsigned domid, const char *node,
-                                  const char *value, GError **error)
-{
-    struct device_model_node write = { domid, node, value };
-    return xen_store_transaction(store, write_device_model, &write, error);
-}
-
 bool xen_store_domain_exists(struct xen_store *store, unsigned domid)
 {
     return xs_is_domain_introduced(store->xs, domid);

@@ -47,13 +47,6 @@ bool xen_store_write(struct xen_store *store, const char *dir, const char *node,
 /* Removes PATH and its children; a path that is not there is not an error. */
 bool xen_store_remove(struct xen_store *store, const char *path, GError **error);
 
-/*
- * Writes VALUE to device-model/DOMID/NODE, where libxl and `rolemodel list` look and which libxl
- * removes with the guest; not if the guest is gone already, for then nobody would remove it.
- */
-bool xen_store_write_device_model(struct xen_store *store, unsigned domid, const char *node,
-                                  const char *value, GError **error);
-
 /* True while xenstored knows the domain, that is from its introduction to its destruction, and
  * answers. */
 bool xen_store_domain_exists(struct xen_store *store, unsigned domid);

@@ -146,6 +146,15 @@ _Noreturn void micro_shutdown(unsigned reason)
         __asm__ volatile("hlt");
 }
 
+void micro_wait(unsigned gigacycles)
+{
+    uint64_t end = __builtin_ia32_rdtsc() + gigacycles * UINT64_C(1000000000);
+    while (__builtin_ia32_rdtsc() < end) {
+        if (on_xen)
+            hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, NULL);
+    }
+}
+
 /* Under Xen, hlt with interrupts off would be the end of the guest; SCHEDOP_block is not. */
 _Noreturn void micro_idle(void)
 {

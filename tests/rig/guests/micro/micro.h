@@ -29,6 +29,9 @@ _Noreturn void micro_shutdown(unsigned reason);
 /* Waits for ever without using the processor. */
 _Noreturn void micro_idle(void);
 
+/* Gives the processor to others until so many thousand million cycles have passed. */
+void micro_wait(unsigned gigacycles);
+
 static inline void out8(uint16_t port, uint8_t value)
 {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));

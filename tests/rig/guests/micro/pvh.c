@@ -1,4 +1,4 @@
-/* Guests that only start and then idle, power off or reboot, as THEN says. */
+/* Guests that only start and then idle, power off or, after seconds, reboot, as THEN says. */
 
 #include "micro.h"
 
@@ -19,6 +19,7 @@ void micro_main(void)
     micro_shutdown(SHUTDOWN_poweroff);
 #elif THEN == REBOOT
     say("micro: reboot\n");
+    micro_wait(10);
     micro_shutdown(SHUTDOWN_reboot);
 #endif
 }
