@@ -144,13 +144,20 @@ static bool parse_command_line(struct role_process *process, int argc, char **ar
     return take_options(process, pairs, error);
 }
 
-/* Where `rolemodel list` finds a role that was started by hand; the supervisor does it for its own.
- */
-static bool register_process(struct role_process *process, GError **error)
+static bool write_pid(struct xen_store *store, void *opaque, GError **error)
 {
+    const struct role_process *process = opaque;
+    g_autofree char *domain = g_strdup_printf("/local/domain/%d", process->domid);
     g_autofree char *dir =
         g_strdup_printf("device-model/%d/roles/%s", process->domid, process->role->name);
-    return xen_store_write(process->store, dir, "pid", error, "%d", getpid());
+    g_autofree char *exists = xen_store_read(store, domain, NULL, error);
+    return exists && xen_store_write(store, dir, "pid", error, "%d", getpid());
+}
+
+/* For `rolemodel list`, if the role was started by hand; the supervisor does it for its own. */
+static bool register_process(struct role_process *process, GError **error)
+{
+    return xen_store_transaction(process->store, write_pid, process, error);
 }
 
 /*

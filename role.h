@@ -40,6 +40,9 @@ struct role {
      */
     const char *beside_qemu;
 
+    /* The same for an option that must be so beside QEMU and cannot be set otherwise. */
+    const char *fixed_beside_qemu;
+
     /* Keys that --option takes, ending with NULL; others are refused before start(). */
     const char *const *options;
 

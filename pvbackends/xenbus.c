@@ -125,6 +125,8 @@ static void warn(struct xenbus_device *device, const char *message)
 static void go_to(struct xenbus_device *device, enum xenbus_state state)
 {
     g_autoptr(GError) error = NULL;
+    if (device->state != state)
+        g_debug("%s: state %d to %d", device->path, device->state, state);
     if (!set_state(device, state, NULL, &error))
         warn(device, error->message);
 }
@@ -340,7 +342,7 @@ static void device_follow(struct xenbus_device *device)
         device->frontend_watch =
             xen_store_watch_add(store, frontend_state, on_frontend, device, &error);
     if (error)
-        warn(device, error->message);
+        fail(device, XenbusStateClosed, error->message);
 }
 
 /* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
@@ -359,6 +361,7 @@ static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
                   "%u %s) before you attach it again",
                   device->path, bus->domid, id);
     } else if (device->frontend && !bus->driver->wants(device, bus->opaque)) {
+        g_debug("%s: left alone, as the role's options say", device->path);
         g_hash_table_add(bus->foreign, g_strdup(id));
     } else if (device->frontend && device_start(device, &problem)) {
         g_hash_table_insert(bus->devices, device->id, device);

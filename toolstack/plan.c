@@ -69,6 +69,37 @@ static bool has_setting(const struct dm_role_request *request, const char *optio
     return false;
 }
 
+bool plan_has_nodes(const struct role *role, unsigned domid, struct xen_store *store)
+{
+    if (!role->backend)
+        return false;
+    g_autofree char *path = g_strdup_printf("backend/%s/%u", role->backend, domid);
+    g_auto(GStrv) nodes = xen_store_list(store, path);
+    return nodes[0] != NULL;
+}
+
+/* Refuses what would be of no use, or a race with QEMU. */
+static bool check_request(const struct dm_cmdline *cmdline, const struct role *role,
+                          const struct dm_role_request *request, struct xen_store *store,
+                          GError **error)
+{
+    if (request->off && cmdline->pv && plan_has_nodes(role, cmdline->domid, store)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "-role %s=off: nobody else serves this guest's %s devices, it has no QEMU; to "
+                    "give it one, take device_model_override out of its configuration",
+                    role->name, role->backend);
+        return false;
+    }
+    if (!cmdline->pv && role->fixed_beside_qemu && has_setting(request, role->fixed_beside_qemu)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "-role %s: for a guest with type=\"hvm\" it is always %s, because QEMU takes "
+                    "the same devices; leave that option out",
+                    role->name, role->fixed_beside_qemu);
+        return false;
+    }
+    return true;
+}
+
 /* The administrator's options, and before them the role's own that they do not replace. */
 static char **make_options(const struct dm_cmdline *cmdline, const struct role *role,
                            const struct dm_role_request *request)
@@ -81,21 +112,14 @@ static char **make_options(const struct dm_cmdline *cmdline, const struct role *
         if (!has_setting(request, *option))
             g_strv_builder_add(options, *option);
     }
+    if (role->fixed_beside_qemu && !cmdline->pv)
+        g_strv_builder_add(options, role->fixed_beside_qemu);
     for (guint i = 0; request && i < request->settings->len; i++) {
         const struct dm_keyval *setting = g_ptr_array_index(request->settings, i);
         g_autofree char *option = g_strdup_printf("%s=%s", setting->key, setting->value);
         g_strv_builder_add(options, option);
     }
     return g_strv_builder_end(options);
-}
-
-bool plan_has_nodes(const struct role *role, unsigned domid, struct xen_store *store)
-{
-    if (!role->backend)
-        return false;
-    g_autofree char *path = g_strdup_printf("backend/%s/%u", role->backend, domid);
-    g_auto(GStrv) nodes = xen_store_list(store, path);
-    return nodes[0] != NULL;
 }
 
 static bool is_restored(const struct dm_cmdline *cmdline)
@@ -117,7 +141,8 @@ GPtrArray *plan_new(const struct role *const *roles, const struct dm_cmdline *cm
     for (; *roles; roles++) {
         const struct role *role = *roles;
         const struct dm_role_request *request;
-        if (!find_request(cmdline, role, &request, error))
+        if (!find_request(cmdline, role, &request, error) ||
+            (request && !check_request(cmdline, role, request, store, error)))
             return NULL;
         if (request ? request->off : !role->backend)
             continue;

@@ -160,9 +160,11 @@ static G_NORETURN void become_role(const struct team *team, const struct role *r
                                    int notify_fd)
 {
     /* Nothing of the supervisor's stays open here: QEMU waits for the end of one of its pipes. */
-    if (dup2(notify_fd, NOTIFY_FD) < 0)
+    if (dup2(notify_fd, NOTIFY_FD) < 0 || close_range(NOTIFY_FD + 1, ~0U, 0) < 0) {
+        g_critical("role %s: cannot close the supervisor's files: %s", role->name,
+                   g_strerror(errno));
         _exit(1);
-    close_range(NOTIFY_FD + 1, ~0U, 0);
+    }
     retitle(team, argv);
     exit(role_main(role, g_strv_length(argv) - 1, argv + 1));
 }

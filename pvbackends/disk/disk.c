@@ -64,7 +64,8 @@ const struct role disk_role = {
     .backend = "qdisk",
     .options = disk_options,
     /* QEMU also takes qdisk nodes: share them by name, and leave it those that come later. */
-    .beside_qemu = "vdev=xvd,hotplug=off",
+    .beside_qemu = "vdev=xvd",
+    .fixed_beside_qemu = "hotplug=off",
     .start = disk_start,
     .stop = disk_stop,
 };

@@ -37,9 +37,9 @@ static bool set_errno_error(GError **error, const struct disk_medium *medium, in
     else if (err == EACCES || err == EPERM)
         remedy = medium->read_only ? " (the device model must be allowed to read it)"
                                    : " (the device model must be allowed to write it; for a "
-                                     "read-only disk use mode r in the disk line)";
+                                     "read-only disk use access=ro in the disk line)";
     else if (err == EROFS)
-        remedy = " (use mode r in the disk line for a read-only disk)";
+        remedy = " (use access=ro in the disk line for a read-only disk)";
     set_error(error, medium, "%s%s", g_strerror(err), remedy);
     return false;
 }

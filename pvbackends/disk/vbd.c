@@ -16,6 +16,10 @@
  */
 #define LOCK_WAIT_MS 4000
 
+#define LEAVE_IT                                                                                   \
+    "leave the disks to QEMU (HVM guests: device_model_args=[\"-role\",\"disk=off\"]; others: no " \
+    "device_model_override)"
+
 struct vbd {
     struct xenbus_device *device;
     struct xen_store *store;
@@ -46,13 +50,11 @@ static const char *parse_params(const char *params, GError **error)
         return colon + 1;
     if (!colon || colon[1] == '\0')
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "a drive without a medium is not served yet: give it one, or leave the disks "
-                    "to QEMU with device_model_args=[\"-role\",\"disk=off\"]");
+                    "a drive without a medium is not served yet: give it one, or " LEAVE_IT);
     else
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
                     "%s: format %.*s is not served yet: convert the image (qemu-img convert -O "
-                    "raw) and use format=raw, or leave the disks to QEMU with "
-                    "device_model_args=[\"-role\",\"disk=off\"]",
+                    "raw) and use format=raw, or " LEAVE_IT,
                     colon + 1, (int)(colon - params), params);
     return NULL;
 }

@@ -41,7 +41,9 @@ payload() {
 
 # stage DIR: what every boot needs over dom0's root, in DIR.
 stage() {
-    [[ -z ${ROLEMODEL_DESTDIR:-} ]] || cp -a "$ROLEMODEL_DESTDIR/." "$1"
+    local install=${ROLEMODEL_DESTDIR:-$rig/../../build/install}
+    [[ -d $install ]] || die "there is no rolemodel to test in $install: tests/build plain makes it"
+    cp -a "$install/." "$1"
     mkdir -p "$1/rig"
     cp -r "$rig/dom0/." "$rig/scenarios" "$1/rig/"
     cp "$cache/vmlinux" "$cache/guest.cpio" "$cache/hvm.img" "$1/rig/"

@@ -122,5 +122,5 @@ await_no_process() {
     for pid in $(pgrep "^$1" || :); do await_exit "$pid" "${2:-30}"; done
 }
 
-# qdisk VDEV FILE [rw|ro]: a line for vm: a raw image served by the device model.
-qdisk() { echo "disk=format=raw,vdev=$1,backendtype=qdisk,access=${3:-rw},target=$PWD/$2"; }
+# qdisk VDEV FILE [rw|ro]: a line for vm: a raw image or block device served by the device model.
+qdisk() { echo "disk=format=raw,vdev=$1,backendtype=qdisk,access=${3:-rw},target=$(realpath -m "$2")"; }
