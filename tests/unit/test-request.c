@@ -22,8 +22,8 @@ static blkif_request_t page_read(void)
 static int parse(const blkif_request_t *raw, const struct disk_limits *limits,
                  struct disk_request *request)
 {
-    uint8_t slot[DISK_SLOT_MAX];
-    memset(slot, 0x5a, sizeof(slot));
+    /* What follows the slot would pass as a twelfth segment. */
+    uint8_t slot[DISK_SLOT_MAX + sizeof(struct blkif_request_segment)] = { 0 };
     memcpy(slot, raw, sizeof(*raw));
     int status = disk_request_parse(request, disk_abi_find(XEN_IO_PROTO_ABI_X86_64), slot, limits);
     g_assert_cmpuint(request->id, ==, raw->id); /* answerable whatever it is */
