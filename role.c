@@ -166,10 +166,11 @@ static bool register_process(struct role_process *process, GError **error)
  */
 static bool check_guest_type(struct role_process *process, GError **error)
 {
+    if (!process->role->hvm_only)
+        return true;
     g_autofree char *dir = g_strdup_printf("/libxl/%d", process->domid);
     g_autofree char *type = xen_store_read(process->store, dir, "type", NULL);
-
-    if (!process->role->hvm_only || !type || strcmp(type, "hvm") == 0)
+    if (!type || strcmp(type, "hvm") == 0)
         return true;
     g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
                 "role %s: domain %d is of type %s and has no emulated PCI bus; use type=\"hvm\" in "
