@@ -59,11 +59,6 @@ const char *xenbus_device_frontend(struct xenbus_device *device)
     return device->frontend;
 }
 
-unsigned xenbus_bus_count(struct xenbus_bus *bus)
-{
-    return g_hash_table_size(bus->devices);
-}
-
 /* XenbusStateUnknown stands for a node that is missing or senseless. */
 static enum xenbus_state read_state(struct xenbus_bus *bus, const char *dir)
 {

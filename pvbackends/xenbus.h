@@ -57,7 +57,6 @@ struct xenbus_driver {
 struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
                                   const struct xenbus_driver *driver, void *opaque, bool hotplug,
                                   GError **error);
-unsigned xenbus_bus_count(struct xenbus_bus *bus); /* devices served */
 
 /* Disconnects and closes every device, calls DONE with OPAQUE, and is freed then. */
 typedef void xenbus_done(void *opaque);

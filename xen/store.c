@@ -172,14 +172,6 @@ bool xen_store_write(struct xen_store *store, const char *dir, const char *node,
     return false;
 }
 
-bool xen_store_remove(struct xen_store *store, const char *path, GError **error)
-{
-    if (xs_rm(store->xs, store->transaction, path) || errno == ENOENT)
-        return true;
-    xen_set_error(error, "xenstore: cannot remove %s", path);
-    return false;
-}
-
 bool xen_store_domain_exists(struct xen_store *store, unsigned domid)
 {
     return xs_is_domain_introduced(store->xs, domid);

@@ -44,9 +44,6 @@ char **xen_store_list(struct xen_store *store, const char *path);
 bool xen_store_write(struct xen_store *store, const char *dir, const char *node, GError **error,
                      const char *format, ...) G_GNUC_PRINTF(5, 6);
 
-/* Removes PATH and its children; a path that is not there is not an error. */
-bool xen_store_remove(struct xen_store *store, const char *path, GError **error);
-
 /* True while xenstored knows the domain, that is from its introduction to its destruction, and
  * answers. */
 bool xen_store_domain_exists(struct xen_store *store, unsigned domid);

@@ -21,12 +21,12 @@ struct disk_queue_config {
     const char *name; /* of the disk, for the log */
     unsigned domid;
     const struct disk_abi *abi;
-    uint32_t *ring_refs; /* NR_RING_PAGES grant references */
+    uint32_t *ring_refs; /* NR_RING_PAGES grant references; needed only until the start */
     unsigned nr_ring_pages;
     uint32_t port; /* the frontend's event channel */
     const struct disk_medium *medium;
     struct disk_limits limits;
-    bool *error_logged; /* of the disk: one error of its medium is logged, the rest counts for it */
+    bool *error_logged; /* the disk's: only the first error of its medium is logged */
 
     /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
     void (*broken)(void *opaque);
@@ -35,7 +35,7 @@ struct disk_queue_config {
     void *opaque;
 };
 
-/* Maps the ring and starts the thread.  What the config points to must outlive the queue. */
+/* Maps the ring and starts the thread.  What else the config points to must outlive the queue. */
 struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error);
 
 /* Takes no more requests, finishes those in flight, and calls `stopped`. */
