@@ -4,6 +4,7 @@
  *   disk.c     the role
  *   vbd.c      one disk: xenstore, medium, negotiation
  *   queue.c    one ring: the thread that serves it
+ *   engine.c   what is done with a ring's requests, turn by turn
  *   ring.c     the shared page's layout and indexes
  *   request.c  reading and checking one request
  *   io.c       asynchronous I/O

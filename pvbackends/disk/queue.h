@@ -9,24 +9,13 @@
 #ifndef DISK_QUEUE_H
 #define DISK_QUEUE_H
 
-#include <glib.h>
-
-#include "pvbackends/disk/medium.h"
-#include "pvbackends/disk/ring.h"
-#include "pvbackends/disk/request.h"
+#include "pvbackends/disk/engine.h"
 
 struct disk_queue;
 
 struct disk_queue_config {
-    const char *name; /* of the disk, for the log */
-    unsigned domid;
-    const struct disk_abi *abi;
-    uint32_t *ring_refs; /* NR_RING_PAGES grant references; needed only until the start */
-    unsigned nr_ring_pages;
+    struct disk_engine_config engine;
     uint32_t port; /* the frontend's event channel */
-    const struct disk_medium *medium;
-    struct disk_limits limits;
-    bool *error_logged; /* the disk's: only the first error of its medium is logged */
 
     /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
     void (*broken)(void *opaque);

@@ -8,7 +8,6 @@
 
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/queue.h"
-#include "pvbackends/disk/request.h"
 
 /*
  * After `xl reboot` the guest's former device model may still be finishing its last writes; xl
@@ -162,21 +161,21 @@ static bool vbd_connect(void *opaque, GError **error)
     uint64_t ref, port;
 
     struct disk_queue_config config = {
-        .name = vbd->name,
-        .domid = xenbus_device_domid(vbd->device),
-        .abi = disk_abi_find(protocol),
-        .nr_ring_pages = 1, /* a larger ring is not offered, so no frontend may ask for one */
-        .medium = medium,
-        .limits = { .sectors = medium->sectors,
-                    .alignment = medium->sector_size / DISK_SECTOR,
-                    .read_only = medium->read_only,
-                    .discard = vbd->discard },
-        .error_logged = &vbd->error_logged,
+        .engine = { .name = vbd->name,
+                    .domid = xenbus_device_domid(vbd->device),
+                    .abi = disk_abi_find(protocol),
+                    .nr_ring_pages = 1, /* a larger ring is not offered: no frontend may ask */
+                    .medium = medium,
+                    .limits = { .sectors = medium->sectors,
+                                .alignment = medium->sector_size / DISK_SECTOR,
+                                .read_only = medium->read_only,
+                                .discard = vbd->discard },
+                    .error_logged = &vbd->error_logged },
         .broken = on_queue_broken,
         .stopped = on_queue_stopped,
         .opaque = vbd,
     };
-    if (!config.abi) {
+    if (!config.engine.abi) {
         g_autofree char *shown = g_strescape(protocol, NULL);
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
                     "disk %s: the guest asks for protocol '%.64s', which does not exist", vbd->name,
@@ -189,7 +188,7 @@ static bool vbd_connect(void *opaque, GError **error)
         return false;
     }
     uint32_t refs[] = { ref };
-    config.ring_refs = refs;
+    config.engine.ring_refs = refs;
     config.port = port;
     vbd->queue = disk_queue_start(&config, error);
     if (!vbd->queue)

@@ -1,0 +1,60 @@
+/*
+ * The engine of a queue: takes the requests of one ring, moves their data, performs their I/O and
+ * responds.  It never sleeps and knows no threads and no event channels; the queue around it
+ * decides when it is its turn, and so can a test or a fuzzer.
+ *
+ * Threads: an engine belongs to one thread at a time.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISK_ENGINE_H
+#define DISK_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <glib.h>
+
+#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/request.h"
+#include "pvbackends/disk/ring.h"
+
+struct disk_engine;
+
+struct disk_engine_config {
+    const char *name; /* of the disk, for the log */
+    unsigned domid;
+    const struct disk_abi *abi;
+    uint32_t *ring_refs; /* NR_RING_PAGES grant references; needed only until it is open */
+    unsigned nr_ring_pages;
+    const struct disk_medium *medium;
+    struct disk_limits limits;
+    bool *error_logged; /* the disk's: only the first error of its medium is logged */
+};
+
+/* Maps the ring.  What else the config points to must outlive the engine. */
+struct disk_engine *disk_engine_open(const struct disk_engine_config *config, GError **error);
+void disk_engine_close(struct disk_engine *engine); /* NULL is fine; it must be idle */
+
+/*
+ * One turn: takes what is on the ring, if TAKE, and delivers what has finished.  True if there was
+ * something to do.  *NOTIFY: the guest wants an event.
+ */
+bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify);
+
+/* Asks the guest for an event with its next request; true if one has arrived meanwhile. */
+bool disk_engine_arm(struct disk_engine *engine);
+
+/* The guest broke the ring protocol: nothing is taken any more. */
+bool disk_engine_broken(const struct disk_engine *engine);
+
+/* Nothing is in flight. */
+bool disk_engine_idle(const struct disk_engine *engine);
+
+/* Makes long operations end early, as failed; for the way out. */
+void disk_engine_hurry(struct disk_engine *engine);
+
+/* Readable when I/O may have finished; acknowledge before the next turn. */
+int disk_engine_fd(struct disk_engine *engine);
+void disk_engine_acknowledge(struct disk_engine *engine);
+
+#endif
