@@ -9,12 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/*
- * Should the news of the guest's end not reach us, because xenstored has died, this is how long a
- * guest's memory may stay mapped.
- */
-#define DOMAIN_CHECK_S 30
-
 struct role_process {
     const struct role *role;
     gint domid;
@@ -81,14 +75,8 @@ static gboolean on_signal(gpointer opaque)
 static void on_release_domain(void *opaque)
 {
     struct role_process *process = opaque;
-    if (!xen_store_domain_exists(process->store, process->domid))
+    if (xen_store_domain_gone(process->store, process->domid))
         begin_stop(process);
-}
-
-static gboolean on_domain_check(gpointer opaque)
-{
-    on_release_domain(opaque);
-    return G_SOURCE_CONTINUE;
 }
 
 static bool take_options(struct role_process *process, char **pairs, GError **error)
@@ -184,7 +172,7 @@ static bool start(struct role_process *process, GError **error)
     process->store = xen_store_open(error);
     if (!process->store)
         return false;
-    if (!xen_store_domain_exists(process->store, process->domid)) {
+    if (xen_store_domain_gone(process->store, process->domid)) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
                     "domain %d does not exist (see xl list)", process->domid);
         return false;
@@ -214,7 +202,6 @@ static void follow_guest(struct role_process *process)
         xen_store_watch_add(process->store, "@releaseDomain", on_release_domain, process, &error);
     if (!process->release_watch)
         g_warning("%s", error->message);
-    g_timeout_add_seconds(DOMAIN_CHECK_S, on_domain_check, process);
 }
 
 int role_main(const struct role *role, int argc, char **argv)

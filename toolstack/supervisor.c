@@ -185,7 +185,7 @@ static const struct team_events team_events = {
 static void on_release_domain(void *opaque)
 {
     struct supervisor *supervisor = opaque;
-    if (!xen_store_domain_exists(supervisor->store, supervisor->cmdline->domid))
+    if (xen_store_domain_gone(supervisor->store, supervisor->cmdline->domid))
         leave(supervisor);
 }
 

@@ -172,9 +172,10 @@ bool xen_store_write(struct xen_store *store, const char *dir, const char *node,
     return false;
 }
 
-bool xen_store_domain_exists(struct xen_store *store, unsigned domid)
+bool xen_store_domain_gone(struct xen_store *store, unsigned domid)
 {
-    return xs_is_domain_introduced(store->xs, domid);
+    errno = 0; /* stays so if the answer is "no" */
+    return !xs_is_domain_introduced(store->xs, domid) && errno == 0;
 }
 
 bool xen_store_transaction(struct xen_store *store, xen_store_body *body, void *opaque,

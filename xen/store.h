@@ -44,9 +44,11 @@ char **xen_store_list(struct xen_store *store, const char *path);
 bool xen_store_write(struct xen_store *store, const char *dir, const char *node, GError **error,
                      const char *format, ...) G_GNUC_PRINTF(5, 6);
 
-/* True while xenstored knows the domain, that is from its introduction to its destruction, and
- * answers. */
-bool xen_store_domain_exists(struct xen_store *store, unsigned domid);
+/*
+ * True if xenstored says that it does not know the domain: before its introduction and after its
+ * destruction.  A xenstored that does not answer says nothing: its guests go on, and so do we.
+ */
+bool xen_store_domain_gone(struct xen_store *store, unsigned domid);
 
 /*
  * Runs BODY in a transaction: every call on STORE inside it belongs to the transaction.  It is

@@ -51,7 +51,7 @@ static inline char *receive(int fd)
             continue;
         }
         g_string_append_c(line, byte);
-        if (g_str_has_suffix(line->str, "\r\n")) {
+        if (line->len >= 2 && memcmp(line->str + line->len - 2, "\r\n", 2) == 0) {
             g_string_truncate(line, line->len - 2);
             return g_string_free(line, FALSE);
         }

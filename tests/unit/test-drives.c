@@ -1,6 +1,6 @@
 /*
- * Taking a role's images out of QEMU's arguments: AHCI disks as libxl 4.17 wrote them in the rig, IDE
- * disks as its source has them.
+ * Taking a role's images out of QEMU's arguments: AHCI disks as libxl 4.17 wrote them in the rig,
+ * IDE disks as its source has them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
