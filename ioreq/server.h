@@ -5,8 +5,9 @@
  * a shared page and sends an event; the device answers and sends one back.  Requests are served
  * in the default main context, so devices need no locks.
  *
- * Where ranges of servers overlap, the youngest server wins.  Xen limits a server to 256 ranges
- * of each kind and a guest to 8 servers.
+ * Where ranges of servers overlap, the highest id wins, which is not always the youngest server:
+ * the lowest free id is given out first.  Xen limits a server to 256 ranges of each kind and a
+ * guest to 8 servers.
  *
  * Source: hvm/dm_op.h, hvm/ioreq.h.
  * Threads: the thread that runs the default main context.

@@ -10,8 +10,8 @@
 /* Xen's DOMID_FIRST_RESERVED - 1: the highest id that a guest can have. */
 #define DOMID_MAX 0x7fef
 
-/* The key under which -role keeps NAME: no key that is written out can have a comma in it. */
-#define ROLE_NAME ","
+/* The key of an item that has none, such as the NAME of -role: none that is written has a comma. */
+#define NO_KEY ","
 
 /*
  * Those of QEMU's options that are not followed by an argument (7.2, and older ones that libxl or
@@ -231,11 +231,11 @@ static bool is_name(const char *text)
 
 static bool take_role(struct parse *parse, const char *text, GError **error)
 {
-    g_autoptr(GPtrArray) keyvals = keyvals_parse("role", text, ROLE_NAME, error);
+    g_autoptr(GPtrArray) keyvals = keyvals_parse("role", text, NO_KEY, error);
     if (!keyvals)
         return false;
     const struct dm_keyval *first = keyvals->len ? g_ptr_array_index(keyvals, 0) : NULL;
-    bool bare = first && strcmp(first->key, ROLE_NAME) == 0;
+    bool bare = first && strcmp(first->key, NO_KEY) == 0;
     bool off = first && !bare && strcmp(first->value, "off") == 0 && keyvals->len == 1;
     const char *name = !first ? "" : bare ? first->value : first->key;
     if (!is_name(name) || !(bare || off)) {
@@ -374,11 +374,13 @@ void dm_cmdline_free(struct dm_cmdline *cmdline)
 /* The text of a chardev with `fd=FD` in the place of its path= or fd=. */
 static char *chardev_with_fd(const char *text, int fd)
 {
-    g_autoptr(GPtrArray) keyvals = keyvals_parse("chardev", text, "", NULL);
+    g_autoptr(GPtrArray) keyvals = keyvals_parse("chardev", text, NO_KEY, NULL);
     GString *result = g_string_new(NULL);
 
     for (guint i = 0; i < keyvals->len; i++) {
         const struct dm_keyval *keyval = g_ptr_array_index(keyvals, i);
+        if (!*keyval->key && !keyval->value)
+            continue; /* nothing between two commas, which would now be one in a value */
         if (i > 0)
             g_string_append_c(result, ',');
         if (strcmp(keyval->key, "path") == 0 || strcmp(keyval->key, "fd") == 0) {
@@ -387,9 +389,8 @@ static char *chardev_with_fd(const char *text, int fd)
         }
         g_autoptr(GString) value = g_string_new(keyval->value);
         g_string_replace(value, ",", ",,", 0);
-        g_string_append(result, keyval->key);
-        if (*keyval->key && keyval->value)
-            g_string_append_c(result, '=');
+        if (strcmp(keyval->key, NO_KEY) != 0)
+            g_string_append_printf(result, "%s%s", keyval->key, keyval->value ? "=" : "");
         g_string_append(result, value->str);
     }
     return g_string_free(result, FALSE);
