@@ -29,7 +29,7 @@ struct xenbus_device {
     char *frontend;
     struct xen_store_watch *path_watch;
     struct xen_store_watch *frontend_watch;
-    enum xenbus_state state;          /* the last one we wrote, or the toolstack's first */
+    enum xenbus_state state;          /* the last one we wrote, or the toolstack did */
     enum xenbus_state frontend_state; /* the last one we acted on */
     bool frontend_wrote;              /* the frontend's state, perhaps the same one, since then */
     void *instance;                   /* the driver's; NULL while there is nothing open */
@@ -274,6 +274,7 @@ static void device_update(void *opaque)
     uint64_t online = 0;
     xen_store_read_uint(bus->store, device->path, "online", 0, 1, &online, NULL);
 
+    device->state = own;
     if (bus->done) {
         if (disconnected(device)) {
             go_to(device, XenbusStateClosed);

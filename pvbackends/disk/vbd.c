@@ -152,18 +152,38 @@ static void on_queue_stopped(void *opaque)
     xenbus_device_disconnected(vbd->device);
 }
 
+/* The layout of the frontend's requests.  It need not name one; what it names must exist. */
+static const struct disk_abi *read_abi(const struct vbd *vbd, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autofree char *protocol =
+        xen_store_read(vbd->store, xenbus_device_frontend(vbd->device), "protocol", &problem);
+
+    if (problem && !g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&problem), "disk %s: ", vbd->name);
+        return NULL;
+    }
+    const struct disk_abi *abi = disk_abi_find(protocol);
+    if (!abi) {
+        g_autofree char *shown = g_strescape(protocol, NULL);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "disk %s: the guest asks for protocol '%.64s', which does not exist", vbd->name,
+                    shown);
+    }
+    return abi;
+}
+
 static bool vbd_connect(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
     const char *frontend = xenbus_device_frontend(vbd->device);
     const struct disk_medium *medium = vbd->medium;
-    g_autofree char *protocol = xen_store_read(vbd->store, frontend, "protocol", NULL);
     uint64_t ref, port;
 
     struct disk_queue_config config = {
         .engine = { .name = vbd->name,
                     .domid = xenbus_device_domid(vbd->device),
-                    .abi = disk_abi_find(protocol),
+                    .abi = read_abi(vbd, error),
                     .nr_ring_pages = 1, /* a larger ring is not offered: no frontend may ask */
                     .medium = medium,
                     .limits = { .sectors = medium->sectors,
@@ -175,13 +195,8 @@ static bool vbd_connect(void *opaque, GError **error)
         .stopped = on_queue_stopped,
         .opaque = vbd,
     };
-    if (!config.engine.abi) {
-        g_autofree char *shown = g_strescape(protocol, NULL);
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "disk %s: the guest asks for protocol '%.64s', which does not exist", vbd->name,
-                    shown);
+    if (!config.engine.abi)
         return false;
-    }
     if (!xen_store_read_uint(vbd->store, frontend, "ring-ref", 0, UINT32_MAX, &ref, error) ||
         !xen_store_read_uint(vbd->store, frontend, "event-channel", 0, UINT32_MAX, &port, error)) {
         g_prefix_error(error, "disk %s: ", vbd->name);

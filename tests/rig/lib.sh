@@ -50,6 +50,12 @@ stage() {
     if [[ -e $rig/guests/micro/Makefile ]]; then
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
+    # The conformance set is built with everything else, but not installed.
+    local conformance=$rig/../../build/plain/tests/conformance/conformance
+    if [[ -e $conformance ]]; then
+        mkdir -p "$1/rig/conformance"
+        cp "$conformance" "$rig/../conformance/expected" "$1/rig/conformance/"
+    fi
 }
 
 # boot DIR KERNEL_ARGS QEMU_ARG...: become the machine, with DIR as dom0's /results and Xen's and dom0's console in it.

@@ -179,31 +179,6 @@ static int patience(const struct vcpu *vcpu)
     return CLAMP(left, 0, LOOK_UP_MS);
 }
 
-/* What server ID has done about its request: VCPU_TIMEOUT if it is still to be waited for. */
-static enum vcpu_outcome look(const struct vcpu *vcpu, int id, uint64_t *data)
-{
-    struct sim_ioreq_server *server = server_of(vcpu, id);
-    struct ioreq *slots = sim_ioreq_slots(vcpu->domid, server);
-    struct ioreq *slot = slots ? &slots[vcpu->number] : NULL;
-    unsigned state = slot ? slot_state(slot) : STATE_IOREQ_NONE;
-
-    switch (state) {
-    case STATE_IOREQ_READY:
-    case STATE_IOREQ_INPROCESS: /* and from there back to ready is nothing that Xen would notice */
-        return VCPU_TIMEOUT;
-    case STATE_IORESP_READY:
-        *data = slot->data;
-        free_slot(slot);
-        atomic_store(&server->pending[vcpu->number], false);
-        return VCPU_ANSWERED;
-    case STATE_IOREQ_NONE:
-        atomic_store(&server->pending[vcpu->number], false);
-        return VCPU_UNCLAIMED;
-    default:
-        return crash(vcpu, "Weird HVM iorequest state %u", state, 0);
-    }
-}
-
 /* For a server that was destroyed, and so nobody will wake us. */
 static enum vcpu_outcome wait_for_ever(const struct vcpu *vcpu)
 {
@@ -215,6 +190,53 @@ static enum vcpu_outcome wait_for_ever(const struct vcpu *vcpu)
     return VCPU_CRASHED;
 }
 
+/* The server was destroyed.  A vCPU that was WOKEN before goes on, with the data that it sent. */
+static enum vcpu_outcome do_without(const struct vcpu *vcpu, bool woken, uint64_t *data)
+{
+    struct sim_ioreq_domain *ioreq = &vcpu->domain->ioreq;
+    if (!woken && atomic_load(&ioreq->stuck[vcpu->number]))
+        return wait_for_ever(vcpu);
+    atomic_store(&ioreq->stuck[vcpu->number], false);
+    *data = ioreq->requests[vcpu->number].data;
+    return VCPU_ANSWERED;
+}
+
+/* Under the lock, because the server may be destroyed meanwhile. */
+static enum vcpu_outcome take_answer(const struct vcpu *vcpu, int id, struct ioreq *slot,
+                                     bool answered, uint64_t *data)
+{
+    struct sim_hypervisor *xen = sim_hypervisor();
+    sim_lock(xen);
+    bool pending = atomic_exchange(&server_of(vcpu, id)->pending[vcpu->number], false);
+    if (pending && answered) {
+        *data = slot->data;
+        free_slot(slot);
+    }
+    sim_unlock(xen);
+    if (!pending)
+        return do_without(vcpu, true, data);
+    return answered ? VCPU_ANSWERED : VCPU_UNCLAIMED;
+}
+
+/* What server ID has done about its request: VCPU_TIMEOUT if it is still to be waited for. */
+static enum vcpu_outcome look(const struct vcpu *vcpu, int id, uint64_t *data)
+{
+    struct ioreq *slots = sim_ioreq_slots(vcpu->domid, server_of(vcpu, id));
+    struct ioreq *slot = slots ? &slots[vcpu->number] : NULL;
+    unsigned state = slot ? slot_state(slot) : STATE_IOREQ_NONE;
+
+    switch (state) {
+    case STATE_IOREQ_READY:
+    case STATE_IOREQ_INPROCESS: /* and from there back to ready is nothing that Xen would notice */
+        return VCPU_TIMEOUT;
+    case STATE_IORESP_READY:
+    case STATE_IOREQ_NONE:
+        return take_answer(vcpu, id, slot, state == STATE_IORESP_READY, data);
+    default:
+        return crash(vcpu, "Weird HVM iorequest state %u", state, 0);
+    }
+}
+
 /*
  * Waits for server ID, which owes an answer.  As in Xen, the vCPU looks once when it has asked
  * (if it has: ASKED) and then after each event, so an answer without one is never seen.  *DATA
@@ -223,13 +245,13 @@ static enum vcpu_outcome wait_for_ever(const struct vcpu *vcpu)
 static enum vcpu_outcome await_server(const struct vcpu *vcpu, int id, bool asked, uint64_t *data)
 {
     struct sim_ioreq_server *server = server_of(vcpu, id);
-    bool woken = asked;
+    bool woken = false;
 
     *data = UINT64_MAX;
-    while (runs(vcpu)) {
+    for (bool looks = asked; runs(vcpu); looks = woken) {
         if (!atomic_load(&server->pending[vcpu->number]))
-            return wait_for_ever(vcpu);
-        enum vcpu_outcome outcome = woken ? look(vcpu, id, data) : VCPU_TIMEOUT;
+            return do_without(vcpu, woken, data);
+        enum vcpu_outcome outcome = looks ? look(vcpu, id, data) : VCPU_TIMEOUT;
         if (outcome != VCPU_TIMEOUT)
             return outcome;
         int sleep_ms = patience(vcpu);

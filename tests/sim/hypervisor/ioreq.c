@@ -125,16 +125,23 @@ int sim_ioreq_create(unsigned domid, int buffered, uint16_t *id)
     return leave(create(domid, domain, buffered, id));
 }
 
-/* A vCPU that waits for the server waits for ever, as nothing will wake it any more. */
-static void forget_server(struct sim_domain *domain, unsigned id)
+/*
+ * A vCPU that waits for the server waits for ever, as nothing will wake it any more.  But one that
+ * an event has woken goes on, even if it has not yet looked at what the server did.
+ */
+static void forget_server(unsigned domid, struct sim_domain *domain, unsigned id)
 {
     struct sim_ioreq_server *server = &domain->ioreq.servers[id];
     server->used = false;
     server->enabled = false;
     for (unsigned vcpu = 0; vcpu < SIM_IOREQ_VCPUS; vcpu++) {
-        if (atomic_load(&server->pending[vcpu]))
-            atomic_store(&domain->ioreq.stuck[vcpu], true);
+        if (!atomic_load(&server->pending[vcpu]))
+            continue;
+        bool woken = sim_evtchn_take(domid, server->ports[vcpu]);
+        atomic_store(&domain->ioreq.stuck[vcpu], !woken);
         atomic_store(&server->pending[vcpu], false);
+        if (woken)
+            sim_evtchn_raise(domid, server->ports[vcpu]);
     }
     if (domain->ioreq.frames_owner == id + 1)
         domain->ioreq.frames_owner = 0;
@@ -149,7 +156,7 @@ int sim_ioreq_destroy(unsigned domid, uint16_t id)
     struct sim_ioreq_server *server = find_server(domain, id, &result);
     if (!server)
         return leave(result);
-    forget_server(domain, id);
+    forget_server(domid, domain, id);
     close_ports(domid, server);
     return leave(0);
 }
@@ -158,7 +165,7 @@ void sim_ioreq_domain_gone(struct sim_hypervisor *xen, unsigned domid)
 {
     struct sim_domain *domain = &xen->domains[domid];
     for (unsigned id = 0; id < SIM_IOREQ_SERVERS; id++)
-        forget_server(domain, id);
+        forget_server(domid, domain, id);
     for (unsigned vcpu = 0; vcpu < SIM_IOREQ_VCPUS; vcpu++)
         atomic_store(&domain->ioreq.stuck[vcpu], false);
     sim_physmap_domain_gone(xen, domid);

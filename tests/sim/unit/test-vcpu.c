@@ -285,6 +285,70 @@ static void test_destroyed(struct fixture *f, gconstpointer unused)
     detach(&e);
 }
 
+#define ANY UINT64_MAX
+
+struct load {
+    struct fixture *f;
+    unsigned vcpu;
+    uint64_t answer; /* or ANY, or nobody's */
+};
+
+static gpointer read_often(gpointer opaque)
+{
+    struct load *load = opaque;
+    for (unsigned i = 0; i < 2000; i++) {
+        ioreq_t request = read_port(0x10 + i % 16, 1);
+        enum vcpu_outcome outcome = vcpu_issue(load->f->guest, load->vcpu, &request, LONG_MS);
+        if (load->answer == ANY) {
+            g_assert_cmpint(outcome, !=, VCPU_TIMEOUT);
+            g_assert_cmpint(outcome, !=, VCPU_CRASHED);
+            continue;
+        }
+        g_assert_cmpint(outcome, ==, VCPU_ANSWERED);
+        g_assert_cmphex(request.data, ==, load->answer + 0x10 + i % 16);
+    }
+    return NULL;
+}
+
+/* A vCPU that was woken in time goes on without the server. */
+static void test_destroyed_after(struct fixture *f, gconstpointer unused)
+{
+    struct emulator e;
+    ioreq_t request = read_port(0x10, 4);
+    serve_ports(&e, f, 0x10, 0x17);
+    stop(&e);
+    g_assert_cmpint(vcpu_issue(f->guest, 0, &request, SHORT_MS), ==, VCPU_TIMEOUT);
+    e.slots[0].state = STATE_IORESP_READY;
+    xenevtchn_notify(e.evtchn, e.ports[0]);
+    assert_works(xendevicemodel_destroy_ioreq_server(f->dm, f->domid, e.id));
+    g_assert_cmpint(vcpu_issue(f->guest, 0, &request, LONG_MS), ==, VCPU_UNCLAIMED);
+    detach(&e);
+}
+
+/* vCPUs ask all the time while their server, which answers all, comes and goes. */
+static void test_comes_and_goes(struct fixture *f, gconstpointer unused)
+{
+    struct load load[VCPUS];
+    GThread *threads[VCPUS];
+    for (unsigned i = 0; i < VCPUS; i++) {
+        load[i] = (struct load){ f, i, ANY };
+        threads[i] = g_thread_new("vcpu", read_often, &load[i]);
+    }
+    for (unsigned round = 0; round < 50; round++) {
+        struct emulator e;
+        serve_ports(&e, f, 0x10, 0x1F);
+        g_usleep(500);
+        stop(&e);
+        assert_works(enable(f, e.id, 0));
+        for (unsigned vcpu = 0; vcpu < VCPUS; vcpu++)
+            serve(&e, vcpu);
+        assert_works(xendevicemodel_destroy_ioreq_server(f->dm, f->domid, e.id));
+        detach(&e);
+    }
+    for (unsigned i = 0; i < VCPUS; i++)
+        g_thread_join(threads[i]);
+}
+
 /* A process that died has left its server behind; another one carries on. */
 static void test_taken_over(struct fixture *f, gconstpointer unused)
 {
@@ -300,24 +364,6 @@ static void test_taken_over(struct fixture *f, gconstpointer unused)
     g_assert_cmpint(vcpu_issue(f->guest, 0, &request, LONG_MS), ==, VCPU_ANSWERED);
     g_assert_cmphex(request.data, ==, 0x17);
     detach(&e);
-}
-
-struct load {
-    struct fixture *f;
-    unsigned vcpu;
-    uint64_t answer;
-};
-
-static gpointer read_often(gpointer opaque)
-{
-    struct load *load = opaque;
-    for (unsigned i = 0; i < 2000; i++) {
-        ioreq_t request = read_port(0x10 + i % 16, 1);
-        enum vcpu_outcome outcome = vcpu_issue(load->f->guest, load->vcpu, &request, LONG_MS);
-        g_assert_cmpint(outcome, ==, VCPU_ANSWERED);
-        g_assert_cmphex(request.data, ==, load->answer + 0x10 + i % 16);
-    }
-    return NULL;
 }
 
 static void test_vcpus(struct fixture *f, gconstpointer unused)
@@ -457,6 +503,8 @@ int main(int argc, char **argv)
     add_test("/vcpu/bad-port", test_bad_port);
     add_test("/vcpu/enabled-early", test_enabled_early);
     add_test("/vcpu/destroyed", test_destroyed);
+    add_test("/vcpu/destroyed-after", test_destroyed_after);
+    add_test("/vcpu/comes-and-goes", test_comes_and_goes);
     add_test("/vcpu/taken-over", test_taken_over);
     add_test("/vcpu/vcpus", test_vcpus);
     add_test("/vcpu/invalidate", test_invalidate);

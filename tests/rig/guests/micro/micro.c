@@ -31,7 +31,7 @@ static bool on_xen;
 static struct xencons_interface *console;
 static evtchn_port_t console_port;
 
-static long hypercall(unsigned number, unsigned long a, const void *b)
+long micro_hypercall(unsigned number, unsigned long a, const void *b)
 {
     long result;
     __asm__ volatile("call *%[entry]"
@@ -58,7 +58,7 @@ static uint32_t find_xen(void)
 static uint64_t hvm_param(uint32_t index)
 {
     struct xen_hvm_param param = { .domid = DOMID_SELF, .index = index };
-    return hypercall(__HYPERVISOR_hvm_op, HVMOP_get_param, &param) == 0 ? param.value : 0;
+    return micro_hypercall(__HYPERVISOR_hvm_op, HVMOP_get_param, &param) == 0 ? param.value : 0;
 }
 
 void micro_begin(void);
@@ -132,7 +132,7 @@ void say(const char *format, ...)
     va_end(args);
     if (console_port) {
         struct evtchn_send send = { .port = console_port };
-        hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send);
+        micro_hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send);
     }
 }
 
@@ -140,19 +140,23 @@ _Noreturn void micro_shutdown(unsigned reason)
 {
     struct sched_shutdown shutdown = { .reason = reason };
     if (on_xen)
-        hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, &shutdown);
+        micro_hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, &shutdown);
     out8(KEYBOARD_CONTROLLER, KEYBOARD_RESET);
     for (;;)
         __asm__ volatile("hlt");
 }
 
+void micro_yield(void)
+{
+    if (on_xen)
+        micro_hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, NULL);
+}
+
 void micro_wait(unsigned gigacycles)
 {
     uint64_t end = __builtin_ia32_rdtsc() + gigacycles * UINT64_C(1000000000);
-    while (__builtin_ia32_rdtsc() < end) {
-        if (on_xen)
-            hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, NULL);
-    }
+    while (__builtin_ia32_rdtsc() < end)
+        micro_yield();
 }
 
 /* Under Xen, hlt with interrupts off would be the end of the guest; SCHEDOP_block is not. */
@@ -160,7 +164,7 @@ _Noreturn void micro_idle(void)
 {
     for (;;) {
         if (on_xen)
-            hypercall(__HYPERVISOR_sched_op, SCHEDOP_block, NULL);
+            micro_hypercall(__HYPERVISOR_sched_op, SCHEDOP_block, NULL);
         else
             __asm__ volatile("hlt");
     }

@@ -29,6 +29,12 @@ _Noreturn void micro_shutdown(unsigned reason);
 /* Waits for ever without using the processor. */
 _Noreturn void micro_idle(void);
 
+/* Gives the processor to others for a moment. */
+void micro_yield(void);
+
+/* A hypercall of two arguments; only on Xen. */
+long micro_hypercall(unsigned number, unsigned long a, const void *b);
+
 /* Gives the processor to others until so many thousand million cycles have passed. */
 void micro_wait(unsigned gigacycles);
 

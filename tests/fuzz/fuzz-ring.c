@@ -1,0 +1,322 @@
+/*
+ * The block ring: everything a guest shares with the disk role's engine, requests and indexes and
+ * its grant table, changed between the engine's turns.
+ *
+ * Input: one byte that chooses the disk, then commands of one byte and their operands (struct
+ * reader); see command().  Checked: each request that was taken is answered once, with its own id
+ * and operation and a status that blkif.h knows; nothing is written to guest memory that was not
+ * granted for writing, or to a read-only disk.
+ *
+ * The engine is the product's, the Xen libraries are the simulator's, the I/O is fake-io.c's.
+ */
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xen/grant_table.h>
+
+#include "pvbackends/disk/engine.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/host.h"
+
+#define DISK_BYTES (256 * 1024)
+#define PAGES 16 /* that the guest grants, of each kind */
+#define COMMANDS_MAX 256
+#define RING_SLOTS 32
+
+struct reader {
+    const uint8_t *data;
+    size_t size;
+};
+
+/* One engine and its ring for each kind of disk; the input chooses which one it meets. */
+struct disk {
+    struct disk_medium medium;
+    struct disk_engine_config config;
+    struct disk_engine *engine;
+    uint32_t ring_ref;
+    uint8_t *ring;
+    uint32_t req_prod, answered; /* as the guest's driver counts */
+    bool error_logged;
+};
+
+static const struct {
+    const char *protocol;
+    bool read_only, discard;
+    uint32_t alignment;
+} kinds[] = {
+    { "x86_64-abi", false, true, 1 }, { "x86_32-abi", false, true, 1 },
+    { "arm-abi", false, false, 1 },   { "x86_64-abi", true, false, 1 },
+    { "x86_64-abi", false, true, 8 }, { "x86_32-abi", true, false, 4 },
+};
+
+static struct guest *guest;
+static struct disk disks[G_N_ELEMENTS(kinds)];
+static uint8_t *writable, *constant, *private; /* PAGES each: granted, granted read-only, not */
+static uint32_t refs[2 * PAGES];
+static uint8_t *disk_image;
+
+static uint8_t take_byte(struct reader *reader)
+{
+    if (reader->size == 0)
+        return 0;
+    reader->size--;
+    return *reader->data++;
+}
+
+static uint32_t take_word(struct reader *reader)
+{
+    uint32_t word = 0;
+    for (unsigned i = 0; i < sizeof(word); i++)
+        word = word << 8 | take_byte(reader);
+    return word;
+}
+
+static void take_bytes(struct reader *reader, void *to, size_t length)
+{
+    size_t have = MIN(length, reader->size);
+    memset(to, 0, length);
+    memcpy(to, reader->data, have);
+    reader->data += have;
+    reader->size -= have;
+}
+
+static void open_disk(struct disk *disk)
+{
+    g_autoptr(GError) error = NULL;
+    uint32_t ring_refs[] = { disk->ring_ref };
+
+    memset(disk->ring, 0, GUEST_PAGE);
+    disk->req_prod = disk->answered = 0;
+    disk->config.ring_refs = ring_refs;
+    disk->engine = disk_engine_open(&disk->config, &error);
+    if (!disk->engine)
+        g_error("%s", error->message);
+}
+
+static void make_disk(unsigned kind, int fd)
+{
+    struct disk *disk = &disks[kind];
+
+    disk->medium = (struct disk_medium){
+        .path = (char *)"fuzz",
+        .fd = fd,
+        .sectors = DISK_BYTES / 512,
+        .sector_size = 512,
+        .read_only = kinds[kind].read_only,
+        .discard = kinds[kind].discard,
+    };
+    disk->config = (struct disk_engine_config){
+        .name = "fuzz",
+        .domid = guest_domid(guest),
+        .abi = disk_abi_find(kinds[kind].protocol),
+        .nr_ring_pages = 1,
+        .medium = &disk->medium,
+        .limits = { .sectors = disk->medium.sectors,
+                    .alignment = kinds[kind].alignment,
+                    .read_only = kinds[kind].read_only,
+                    .discard = kinds[kind].discard },
+        .error_logged = &disk->error_logged,
+    };
+    disk->ring = guest_alloc(guest, 1);
+    disk->ring_ref = guest_grant(guest, 0, disk->ring, false);
+    open_disk(disk);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    int fd = memfd_create("disk", MFD_CLOEXEC);
+
+    fuzz_init_log();
+    if (ftruncate(fd, DISK_BYTES) < 0)
+        g_error("cannot make a disk");
+    guest = fuzz_make_guest(256);
+    disk_image = mmap(NULL, DISK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    writable = guest_alloc(guest, PAGES);
+    constant = guest_alloc(guest, PAGES);
+    private = guest_alloc(guest, PAGES);
+    for (unsigned i = 0; i < PAGES; i++) {
+        refs[i] = guest_grant(guest, 0, writable + i * GUEST_PAGE, false);
+        refs[PAGES + i] = guest_grant(guest, 0, constant + i * GUEST_PAGE, true);
+    }
+    for (unsigned kind = 0; kind < G_N_ELEMENTS(kinds); kind++)
+        make_disk(kind, fd);
+    return 0;
+}
+
+/*
+ * A slot straight from the input, but for its grant references: of 2^32 few are any good, so those
+ * with their top bit clear are made to name one of the guest's grants.
+ */
+static void put_request(struct disk *disk, struct reader *reader)
+{
+    const struct disk_abi *abi = disk->config.abi;
+    uint8_t *slot = disk->ring + 64 + (disk->req_prod % RING_SLOTS) * abi->slot_size;
+
+    take_bytes(reader, slot, abi->slot_size);
+    for (unsigned i = 0; i < BLKIF_MAX_SEGMENTS_PER_REQUEST && slot[0] != BLKIF_OP_DISCARD; i++) {
+        uint8_t *at = slot + abi->segments + i * sizeof(struct blkif_request_segment);
+        uint32_t ref;
+        memcpy(&ref, at, sizeof(ref));
+        if (!(ref >> 31))
+            ref = refs[ref % G_N_ELEMENTS(refs)];
+        memcpy(at, &ref, sizeof(ref));
+    }
+    disk->req_prod++;
+}
+
+/* The last request again and again, as long as there is room: full rings from short inputs. */
+static void repeat_request(struct disk *disk, unsigned times)
+{
+    size_t size = disk->config.abi->slot_size;
+    const uint8_t *last = disk->ring + 64 + ((disk->req_prod - 1) % RING_SLOTS) * size;
+
+    for (unsigned i = 0; i < times && disk->req_prod - disk->answered < RING_SLOTS; i++)
+        memmove(disk->ring + 64 + (disk->req_prod++ % RING_SLOTS) * size, last, size);
+}
+
+static blkif_sring_t *header(const struct disk *disk)
+{
+    return (blkif_sring_t *)disk->ring;
+}
+
+struct expected {
+    uint64_t id;
+    uint8_t operation;
+};
+
+/* Requests are answered in any order: each response must find one like it, which is then gone. */
+static void check_responses(struct disk *disk, struct expected *expected, unsigned count,
+                            uint32_t answered)
+{
+    const struct disk_abi *abi = disk->config.abi;
+
+    g_assert(disk->answered - answered == count);
+    for (uint32_t i = answered; i != disk->answered; i++) {
+        const uint8_t *slot = disk->ring + 64 + (i % RING_SLOTS) * abi->slot_size;
+        blkif_response_t response;
+        unsigned found = 0;
+        memcpy(&response, slot, MIN(abi->response_size, sizeof(response)));
+        g_assert(response.status == BLKIF_RSP_OKAY || response.status == BLKIF_RSP_ERROR ||
+                 response.status == BLKIF_RSP_EOPNOTSUPP);
+        while (found < count && (expected[found].id != response.id ||
+                                 expected[found].operation != response.operation))
+            found++;
+        g_assert(found < count);
+        expected[found] = expected[--count];
+    }
+}
+
+/* The I/O is done at once, so in a few turns everything that was pending must be answered. */
+static void turn(struct disk *disk, struct reader *reader)
+{
+    const struct disk_abi *abi = disk->config.abi;
+    struct expected expected[RING_SLOTS];
+    uint32_t answered = disk->answered;
+    uint32_t pending = header(disk)->req_prod - answered;
+    bool notify;
+
+    for (uint32_t i = 0; pending <= RING_SLOTS && i < pending; i++) {
+        const uint8_t *slot = disk->ring + 64 + ((answered + i) % RING_SLOTS) * abi->slot_size;
+        memcpy(&expected[i].id, slot + abi->id, sizeof(expected[i].id));
+        expected[i].operation = slot[0];
+    }
+    /* One for what is taken, one for a write that had to be flushed first, one for nothing. */
+    for (unsigned i = 0; i < 3; i++)
+        disk_engine_turn(disk->engine, i == 0, &notify);
+    g_assert(disk_engine_idle(disk->engine));
+    disk->answered = header(disk)->rsp_prod;
+    if (disk_engine_broken(disk->engine)) {
+        g_assert(pending > RING_SLOTS && disk->answered == answered);
+        disk_engine_close(disk->engine);
+        open_disk(disk);
+        reader->size = 0; /* takes longer than all the rest */
+    } else {
+        g_assert(pending <= RING_SLOTS);
+        check_responses(disk, expected, pending, answered);
+    }
+}
+
+/* The guest does what it likes to its grant table, but never gives the constant pages for writing.
+ */
+static void change_grant(struct reader *reader)
+{
+    unsigned which = take_byte(reader) % G_N_ELEMENTS(refs);
+    struct grant_entry_v1 *entry = guest_grant_entry(guest, refs[which]);
+    uint8_t how = take_byte(reader);
+
+    if (how & 1)
+        entry->flags =
+            (how >> 1 & (GTF_type_mask | GTF_readonly)) | (which < PAGES ? 0 : GTF_readonly);
+    if (how & 0x40)
+        entry->domid = how & 0x80 ? 7 : 0;
+    if (how & 0x20)
+        entry->frame = how & 0x80 ? UINT32_MAX : guest_gfn(guest, writable) + how % PAGES;
+}
+
+static void restore_grants(void)
+{
+    for (unsigned i = 0; i < 2 * PAGES; i++) {
+        struct grant_entry_v1 *entry = guest_grant_entry(guest, refs[i]);
+        entry->flags = GTF_permit_access | (i < PAGES ? 0 : GTF_readonly);
+        entry->domid = 0;
+        entry->frame =
+            i < PAGES ? guest_gfn(guest, writable) + i : guest_gfn(guest, constant) + i - PAGES;
+    }
+}
+
+static void command(struct disk *disk, struct reader *reader)
+{
+    switch (take_byte(reader) % 8) {
+    case 0:
+    case 1:
+        if (disk->req_prod - disk->answered < RING_SLOTS)
+            put_request(disk, reader);
+        break;
+    case 2:
+        repeat_request(disk, take_byte(reader) % RING_SLOTS);
+        break;
+    case 3: /* publish what was put */
+        header(disk)->req_prod = disk->req_prod;
+        break;
+    case 4:
+        header(disk)->req_prod = disk->req_prod;
+        turn(disk, reader);
+        disk->req_prod = header(disk)->req_prod; /* 0 with a new connection */
+        break;
+    case 5: /* any claim, mostly a slightly wrong one */
+        header(disk)->req_prod += (int8_t)take_byte(reader);
+        turn(disk, reader);
+        disk->req_prod = header(disk)->req_prod;
+        break;
+    case 6:
+        header(disk)->rsp_event = take_word(reader);
+        disk_engine_arm(disk->engine);
+        break;
+    case 7:
+        change_grant(reader);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t zeroes[PAGES * GUEST_PAGE];
+    struct reader reader = { data, size };
+    struct disk *disk = &disks[take_byte(&reader) % G_N_ELEMENTS(disks)];
+
+    if (disk->config.limits.read_only)
+        memset(disk_image, 0, DISK_BYTES);
+    for (unsigned i = 0; i < COMMANDS_MAX && reader.size > 0; i++)
+        command(disk, &reader);
+    turn(disk, &reader);
+    disk->req_prod = header(disk)->req_prod;
+    g_assert(memcmp(constant, zeroes, sizeof(zeroes)) == 0);
+    g_assert(memcmp(private, zeroes, sizeof(zeroes)) == 0);
+    if (disk->config.limits.read_only)
+        for (unsigned at = 0; at < DISK_BYTES; at += sizeof(zeroes))
+            g_assert(memcmp(disk_image + at, zeroes, sizeof(zeroes)) == 0);
+    restore_grants();
+    return 0;
+}
