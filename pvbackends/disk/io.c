@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
@@ -24,26 +25,80 @@ struct disk_io {
     unsigned nr_pending;
     struct io_event events[EVENTS_AT_ONCE];
     unsigned nr_events, next_event;
-    GQueue failed;       /* operations that could not be submitted */
-    GThreadPool *helper; /* for what libaio cannot do; its thread comes with the first use */
-    GAsyncQueue *helped; /* what it has finished */
-    gint hurry;          /* atomic */
+    GQueue failed;      /* operations that could not be submitted */
+    GThread *helper;    /* for what libaio cannot do; NULL before the first use */
+    int helper_fds[2];  /* our end and its: operations by address, there and back */
+    unsigned nr_helped; /* that have not come back */
+    gint hurry;         /* atomic */
 };
 
-static void help(gpointer data, gpointer opaque)
+/* Errors of the helper's socket are impossible: it has room for DEPTH addresses. */
+static bool send_op(int fd, struct disk_io_op *op)
 {
-    struct disk_io_op *op = data;
-    struct disk_io *io = opaque;
+    return TEMP_FAILURE_RETRY(send(fd, &op, sizeof(op), MSG_NOSIGNAL)) == sizeof(op);
+}
 
-    op->error = 0;
-    for (uint64_t done = 0; done < op->sectors && op->error == 0; done += DISCARD_PIECE) {
+static struct disk_io_op *receive_op(int fd, int flags)
+{
+    struct disk_io_op *op;
+    return TEMP_FAILURE_RETRY(recv(fd, &op, sizeof(op), flags)) == sizeof(op) ? op : NULL;
+}
+
+static int discard(struct disk_io *io, const struct disk_io_op *op)
+{
+    int error = 0;
+    for (uint64_t done = 0; done < op->sectors && error == 0; done += DISCARD_PIECE) {
         uint64_t piece = MIN(op->sectors - done, DISCARD_PIECE);
-        op->error = g_atomic_int_get(&io->hurry)
-                        ? ECANCELED
-                        : -disk_medium_discard(io->medium, op->sector + done, piece);
+        error = g_atomic_int_get(&io->hurry)
+                    ? ECANCELED
+                    : -disk_medium_discard(io->medium, op->sector + done, piece);
     }
-    g_async_queue_push(io->helped, op);
-    eventfd_write(io->event_fd, 1);
+    return error;
+}
+
+static gpointer help(gpointer opaque)
+{
+    struct disk_io *io = opaque;
+    struct disk_io_op *op;
+
+    while ((op = receive_op(io->helper_fds[1], 0))) {
+        op->error = discard(io, op);
+        send_op(io->helper_fds[1], op);
+        eventfd_write(io->event_fd, 1);
+    }
+    return NULL;
+}
+
+static bool start_helper(struct disk_io *io)
+{
+    if (io->helper)
+        return true;
+    if (io->helper_fds[0] < 0 &&
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, io->helper_fds) < 0)
+        return false;
+    io->helper = g_thread_try_new("discard", help, io, NULL);
+    return io->helper != NULL;
+}
+
+/* The helper ends when it sees that our end is closed. */
+static void stop_helper(struct disk_io *io)
+{
+    if (io->helper_fds[0] < 0)
+        return;
+    close(io->helper_fds[0]);
+    if (io->helper)
+        g_thread_join(io->helper);
+    close(io->helper_fds[1]);
+}
+
+static void add_discard(struct disk_io *io, struct disk_io_op *op)
+{
+    if (start_helper(io) && send_op(io->helper_fds[0], op)) {
+        io->nr_helped++;
+        return;
+    }
+    op->error = EAGAIN;
+    g_queue_push_tail(&io->failed, op);
 }
 
 struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error)
@@ -52,8 +107,7 @@ struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, G
     io->medium = medium;
     io->depth = depth;
     io->pending = g_new(struct iocb *, depth);
-    io->helped = g_async_queue_new();
-    io->helper = g_thread_pool_new(help, io, 1, FALSE, NULL);
+    io->helper_fds[0] = io->helper_fds[1] = -1;
     g_queue_init(&io->failed);
     io->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     int err = io->event_fd < 0 ? errno : -io_setup(depth, &io->context);
@@ -73,8 +127,7 @@ void disk_io_close(struct disk_io *io)
         return;
     if (io->context)
         io_destroy(io->context);
-    g_thread_pool_free(io->helper, FALSE, TRUE);
-    g_async_queue_unref(io->helped);
+    stop_helper(io);
     if (io->event_fd >= 0)
         close(io->event_fd);
     g_free(io->pending);
@@ -99,7 +152,7 @@ void disk_io_add(struct disk_io *io, struct disk_io_op *op)
         io_prep_fdsync(&op->iocb, fd);
         break;
     case DISK_IO_DISCARD:
-        g_thread_pool_push(io->helper, op, NULL);
+        add_discard(io, op);
         return;
     }
     io_set_eventfd(&op->iocb, io->event_fd);
@@ -151,7 +204,10 @@ struct disk_io_op *disk_io_reap(struct disk_io *io)
     }
     if (io->next_event < io->nr_events)
         return finished(&io->events[io->next_event++]);
-    return g_async_queue_try_pop(io->helped);
+    struct disk_io_op *op = io->nr_helped ? receive_op(io->helper_fds[0], MSG_DONTWAIT) : NULL;
+    if (op)
+        io->nr_helped--;
+    return op;
 }
 
 void disk_io_hurry(struct disk_io *io)

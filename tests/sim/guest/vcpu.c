@@ -201,27 +201,11 @@ static enum vcpu_outcome do_without(const struct vcpu *vcpu, bool woken, uint64_
     return VCPU_ANSWERED;
 }
 
-/* Under the lock, because the server may be destroyed meanwhile. */
-static enum vcpu_outcome take_answer(const struct vcpu *vcpu, int id, struct ioreq *slot,
-                                     bool answered, uint64_t *data)
-{
-    struct sim_hypervisor *xen = sim_hypervisor();
-    sim_lock(xen);
-    bool pending = atomic_exchange(&server_of(vcpu, id)->pending[vcpu->number], false);
-    if (pending && answered) {
-        *data = slot->data;
-        free_slot(slot);
-    }
-    sim_unlock(xen);
-    if (!pending)
-        return do_without(vcpu, true, data);
-    return answered ? VCPU_ANSWERED : VCPU_UNCLAIMED;
-}
-
-/* What server ID has done about its request: VCPU_TIMEOUT if it is still to be waited for. */
+/* What server ID has done about its request: VCPU_TIMEOUT if it is not done.  Lock held. */
 static enum vcpu_outcome look(const struct vcpu *vcpu, int id, uint64_t *data)
 {
-    struct ioreq *slots = sim_ioreq_slots(vcpu->domid, server_of(vcpu, id));
+    struct sim_ioreq_server *server = server_of(vcpu, id);
+    struct ioreq *slots = sim_ioreq_slots(vcpu->domid, server);
     struct ioreq *slot = slots ? &slots[vcpu->number] : NULL;
     unsigned state = slot ? slot_state(slot) : STATE_IOREQ_NONE;
 
@@ -230,8 +214,13 @@ static enum vcpu_outcome look(const struct vcpu *vcpu, int id, uint64_t *data)
     case STATE_IOREQ_INPROCESS: /* and from there back to ready is nothing that Xen would notice */
         return VCPU_TIMEOUT;
     case STATE_IORESP_READY:
+        *data = slot->data;
+        free_slot(slot);
+        atomic_store(&server->pending[vcpu->number], false);
+        return VCPU_ANSWERED;
     case STATE_IOREQ_NONE:
-        return take_answer(vcpu, id, slot, state == STATE_IORESP_READY, data);
+        atomic_store(&server->pending[vcpu->number], false);
+        return VCPU_UNCLAIMED;
     default:
         return crash(vcpu, "Weird HVM iorequest state %u", state, 0);
     }
@@ -239,25 +228,31 @@ static enum vcpu_outcome look(const struct vcpu *vcpu, int id, uint64_t *data)
 
 /*
  * Waits for server ID, which owes an answer.  As in Xen, the vCPU looks once when it has asked
- * (if it has: ASKED) and then after each event, so an answer without one is never seen.  *DATA
- * stays all-ones if the server took the request back.
+ * (if it has: ASKED) and then after each event, so an answer without one is never seen.  It looks
+ * under the lock, because servers come and go.  *DATA stays all-ones if the server took the request
+ * back.
  */
 static enum vcpu_outcome await_server(const struct vcpu *vcpu, int id, bool asked, uint64_t *data)
 {
+    struct sim_hypervisor *xen = sim_hypervisor();
     struct sim_ioreq_server *server = server_of(vcpu, id);
     bool woken = false;
 
     *data = UINT64_MAX;
     for (bool looks = asked; runs(vcpu); looks = woken) {
-        if (!atomic_load(&server->pending[vcpu->number]))
+        sim_lock(xen);
+        bool pending = atomic_load(&server->pending[vcpu->number]);
+        uint32_t port = server->ports[vcpu->number];
+        enum vcpu_outcome outcome = pending && looks ? look(vcpu, id, data) : VCPU_TIMEOUT;
+        sim_unlock(xen);
+        if (!pending)
             return do_without(vcpu, woken, data);
-        enum vcpu_outcome outcome = looks ? look(vcpu, id, data) : VCPU_TIMEOUT;
         if (outcome != VCPU_TIMEOUT)
             return outcome;
         int sleep_ms = patience(vcpu);
         if (sleep_ms == 0)
             return VCPU_TIMEOUT;
-        woken = sim_evtchn_wait(vcpu->domid, server->ports[vcpu->number], sleep_ms);
+        woken = sim_evtchn_wait(vcpu->domid, port, sleep_ms);
     }
     return VCPU_CRASHED;
 }
@@ -445,100 +440,4 @@ enum vcpu_outcome vcpu_issue(struct guest *guest, unsigned number, ioreq_t *requ
     enum vcpu_outcome outcome =
         request->type == IOREQ_TYPE_INVALIDATE ? ask_all(&vcpu, request) : ask(&vcpu, request);
     return outcome == VCPU_CRASHED ? outcome : finish(guest, &vcpu, true, request);
-}
-
-/* --- the usual ones --- */
-
-#define USUAL_TIMEOUT_MS 10000
-
-static uint64_t ones(unsigned size)
-{
-    return size < 8 ? (UINT64_C(1) << (8 * size)) - 1 : UINT64_MAX;
-}
-
-static uint64_t issue(struct guest *guest, uint8_t type, bool read, uint64_t address, unsigned size,
-                      uint64_t value)
-{
-    ioreq_t request = { .type = type,
-                        .addr = address,
-                        .size = size,
-                        .count = 1,
-                        .dir = read ? IOREQ_READ : IOREQ_WRITE,
-                        .data = read ? 0 : value & ones(size) };
-    enum vcpu_outcome outcome = vcpu_issue(guest, 0, &request, USUAL_TIMEOUT_MS);
-    return (outcome == VCPU_ANSWERED ? request.data : UINT64_MAX) & ones(size);
-}
-
-uint64_t vcpu_in(struct guest *guest, uint16_t port, unsigned size)
-{
-    return issue(guest, IOREQ_TYPE_PIO, true, port, size, 0);
-}
-
-void vcpu_out(struct guest *guest, uint16_t port, unsigned size, uint32_t value)
-{
-    issue(guest, IOREQ_TYPE_PIO, false, port, size, value);
-}
-
-uint64_t vcpu_load(struct guest *guest, uint64_t address, unsigned size)
-{
-    return issue(guest, IOREQ_TYPE_COPY, true, address, size, 0);
-}
-
-void vcpu_store(struct guest *guest, uint64_t address, unsigned size, uint64_t value)
-{
-    issue(guest, IOREQ_TYPE_COPY, false, address, size, value);
-}
-
-static uint64_t config_address(unsigned device, unsigned function, unsigned reg)
-{
-    return (uint64_t)(device << 3 | function) << 32 | reg;
-}
-
-uint32_t vcpu_config_read(struct guest *guest, unsigned device, unsigned function, unsigned reg,
-                          unsigned size)
-{
-    uint64_t address = config_address(device, function, reg);
-    return issue(guest, IOREQ_TYPE_PCI_CONFIG, true, address, size, 0);
-}
-
-void vcpu_config_write(struct guest *guest, unsigned device, unsigned function, unsigned reg,
-                       unsigned size, uint32_t value)
-{
-    uint64_t address = config_address(device, function, reg);
-    issue(guest, IOREQ_TYPE_PCI_CONFIG, false, address, size, value);
-}
-
-/* --- what became of the guest --- */
-
-const char *vcpu_crash_reason(struct guest *guest)
-{
-    struct sim_domain *domain = sim_domain(guest_domid(guest));
-    bool crashed = domain && atomic_load(&domain->state) == SIM_DOMAIN_CRASHED;
-    return crashed ? domain->crash_reason : NULL;
-}
-
-unsigned vcpu_intx_level(struct guest *guest, unsigned device, unsigned intx)
-{
-    struct sim_domain *domain = sim_domain(guest_domid(guest));
-    g_assert(device < 32 && intx < 4);
-    if (!domain)
-        return 0;
-    return __atomic_load_n(&domain->ioreq.intx[device], __ATOMIC_RELAXED) >> intx & 1;
-}
-
-unsigned vcpu_msi_count(struct guest *guest, uint64_t address, uint32_t data)
-{
-    struct sim_hypervisor *xen = sim_hypervisor();
-    struct sim_domain *domain = sim_domain(guest_domid(guest));
-    unsigned count = 0;
-
-    if (!domain)
-        return 0;
-    sim_lock(xen);
-    for (unsigned i = 0; i < SIM_MSIS; i++) {
-        if (domain->ioreq.msis[i].address == address && domain->ioreq.msis[i].data == data)
-            count += domain->ioreq.msis[i].count;
-    }
-    sim_unlock(xen);
-    return count;
 }

@@ -70,13 +70,10 @@ static struct sim_ioreq_server *find_server(struct sim_domain *domain, unsigned 
 
 /* --- life --- */
 
-/* Whoever sleeps on one of them looks up. */
 static void close_ports(unsigned domid, const struct sim_ioreq_server *server)
 {
-    for (unsigned vcpu = 0; vcpu < SIM_IOREQ_VCPUS && server->ports[vcpu]; vcpu++) {
-        sim_evtchn_raise(domid, server->ports[vcpu]);
+    for (unsigned vcpu = 0; vcpu < SIM_IOREQ_VCPUS && server->ports[vcpu]; vcpu++)
         sim_evtchn_close(domid, SIM_KERNEL, server->ports[vcpu]);
-    }
     if (server->buffered_port)
         sim_evtchn_close(domid, SIM_KERNEL, server->buffered_port);
 }
@@ -96,6 +93,19 @@ static int open_ports(unsigned domid, unsigned vcpus, struct sim_ioreq_server *s
     return 0;
 }
 
+/* Of what a former server of that number has left; nobody waits for that one any more. */
+static void clear_server(struct sim_ioreq_server *server)
+{
+    memset(server->page, 0, sizeof(server->page));
+    memset(server->buffered_page, 0, sizeof(server->buffered_page));
+    memset(server->ports, 0, sizeof(server->ports));
+    server->buffered_port = 0;
+    server->gfn = server->buffered_gfn = SIM_NO_GFN;
+    server->acquired = false;
+    for (unsigned type = 0; type < 3; type++)
+        server->ranges[type].count = 0;
+}
+
 static int create(unsigned domid, struct sim_domain *domain, int buffered, uint16_t *id)
 {
     unsigned i = 0;
@@ -104,10 +114,9 @@ static int create(unsigned domid, struct sim_domain *domain, int buffered, uint1
     if (i == SIM_IOREQ_SERVERS)
         return -ENOSPC;
     struct sim_ioreq_server *server = &domain->ioreq.servers[i];
-    memset(server, 0, sizeof(*server));
+    clear_server(server);
     server->buffered = buffered;
     server->emulator = sim_user_domid();
-    server->gfn = server->buffered_gfn = SIM_NO_GFN;
     int result = open_ports(domid, domain->vcpus, server);
     server->used = result == 0;
     *id = i;

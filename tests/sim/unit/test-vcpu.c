@@ -265,6 +265,13 @@ static void test_enabled_early(struct fixture *f, gconstpointer unused)
     g_assert_cmpint(vcpu_issue(f->guest, 0, &request, 0), ==, VCPU_CRASHED);
 }
 
+static gpointer read_other(gpointer opaque)
+{
+    struct fixture *f = opaque;
+    ioreq_t request = read_port(0x20, 4);
+    return GINT_TO_POINTER(vcpu_issue(f->guest, 2, &request, 10 * SHORT_MS));
+}
+
 static void test_destroyed(struct fixture *f, gconstpointer unused)
 {
     struct emulator e;
@@ -273,6 +280,16 @@ static void test_destroyed(struct fixture *f, gconstpointer unused)
     stop(&e);
     g_assert_cmpint(vcpu_issue(f->guest, 0, &request, SHORT_MS), ==, VCPU_TIMEOUT);
     assert_works(xendevicemodel_destroy_ioreq_server(f->dm, f->domid, e.id));
+
+    /* One that sleeps is not woken either. */
+    struct emulator other;
+    serve_ports(&other, f, 0x20, 0x27);
+    stop(&other);
+    GThread *thread = g_thread_new("vcpu", read_other, f);
+    g_usleep(20000);
+    assert_works(xendevicemodel_destroy_ioreq_server(f->dm, f->domid, other.id));
+    g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, VCPU_TIMEOUT);
+    detach(&other);
 
     /* The next server of that id starts afresh, but the vCPU waits for ever. */
     struct emulator next;
