@@ -8,6 +8,7 @@
 #define GUEST_GUEST_INTERNAL_H
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdint.h>
 
 #include "tests/sim/hypervisor/hypervisor.h"
@@ -32,10 +33,10 @@ struct guest {
     struct sim_domain *domain;
     uint8_t *memory;
     size_t pages;
-    GMutex lock;         /* of what follows */
-    uint8_t *pages_used; /* a byte per page */
-    size_t next_page;    /* where to look first */
-    uint32_t *free_refs; /* a stack */
+    pthread_mutex_t lock; /* of what follows; one that ThreadSanitizer understands */
+    uint8_t *pages_used;  /* a byte per page */
+    size_t next_page;     /* where to look first */
+    uint32_t *free_refs;  /* a stack */
     uint32_t free_count;
     struct guest_store *store; /* NULL until store.c makes it, at the first call */
 };

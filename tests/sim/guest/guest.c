@@ -20,7 +20,7 @@ struct guest *guest_open(unsigned domid)
                          sim_domain_memory_fd(domid), 0);
     if (guest->memory == MAP_FAILED)
         g_error("cannot map the memory of domain %u: %s", domid, g_strerror(errno));
-    g_mutex_init(&guest->lock);
+    pthread_mutex_init(&guest->lock, NULL);
     guest->pages_used = g_new0(uint8_t, guest->pages);
     guest->next_page = FIRST_PAGE;
     guest->free_refs = g_new(uint32_t, SIM_GRANTS);
@@ -34,7 +34,7 @@ void guest_close(struct guest *guest)
 {
     guest_store_close(guest->store);
     munmap(guest->memory, guest->pages * GUEST_PAGE);
-    g_mutex_clear(&guest->lock);
+    pthread_mutex_destroy(&guest->lock);
     g_free(guest->pages_used);
     g_free(guest->free_refs);
     g_free(guest);
@@ -87,7 +87,7 @@ void *guest_alloc(struct guest *guest, size_t count)
 {
     size_t end = guest->pages > GUEST_SPECIAL_FRAMES ? guest->pages - GUEST_SPECIAL_FRAMES : 0;
 
-    g_mutex_lock(&guest->lock);
+    pthread_mutex_lock(&guest->lock);
     size_t page = find_room(guest, guest->next_page, end, count);
     if (page == 0)
         page = find_room(guest, FIRST_PAGE, end, count);
@@ -95,7 +95,7 @@ void *guest_alloc(struct guest *guest, size_t count)
         g_error("domain %u has no %zu adjacent free pages", guest->domid, count);
     memset(guest->pages_used + page, 1, count);
     guest->next_page = page + count;
-    g_mutex_unlock(&guest->lock);
+    pthread_mutex_unlock(&guest->lock);
     void *address = guest->memory + page * GUEST_PAGE;
     memset(address, 0, count * GUEST_PAGE);
     return address;
@@ -105,9 +105,9 @@ void guest_free(struct guest *guest, void *address, size_t count)
 {
     if (!address)
         return;
-    g_mutex_lock(&guest->lock);
+    pthread_mutex_lock(&guest->lock);
     memset(guest->pages_used + guest_gfn(guest, address), 0, count);
-    g_mutex_unlock(&guest->lock);
+    pthread_mutex_unlock(&guest->lock);
 }
 
 uint64_t guest_gfn(const struct guest *guest, const void *address)
@@ -130,20 +130,20 @@ uint32_t guest_grant_entries(const struct guest *guest)
 
 static uint32_t take_ref(struct guest *guest)
 {
-    g_mutex_lock(&guest->lock);
+    pthread_mutex_lock(&guest->lock);
     if (guest->free_count == 0)
         g_error("domain %u has no free grant references", guest->domid);
     uint32_t ref = guest->free_refs[--guest->free_count];
-    g_mutex_unlock(&guest->lock);
+    pthread_mutex_unlock(&guest->lock);
     return ref;
 }
 
 static void put_ref(struct guest *guest, uint32_t ref)
 {
-    g_mutex_lock(&guest->lock);
+    pthread_mutex_lock(&guest->lock);
     if (ref >= GNTTAB_NR_RESERVED_ENTRIES)
         guest->free_refs[guest->free_count++] = ref;
-    g_mutex_unlock(&guest->lock);
+    pthread_mutex_unlock(&guest->lock);
 }
 
 uint32_t guest_grant(struct guest *guest, unsigned to, const void *address, bool read_only)
