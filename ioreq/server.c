@@ -139,12 +139,31 @@ bool ioreq_server_start(struct ioreq_server *server, GError **error)
     return true;
 }
 
-/* A vCPU whose server vanishes before it has answered would never run again. */
+/* A vCPU that runs fetches its answer at once; one that is paused is not waited for. */
+#define FETCH_TRIES 100
+#define FETCH_PAUSE_US 1000
+
+static bool answers_fetched(const struct ioreq_server *server)
+{
+    for (unsigned vcpu = 0; vcpu < server->vcpus; vcpu++) {
+        const volatile struct ioreq *slot = &server->slots[vcpu];
+        if (slot->state == STATE_IORESP_READY)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * A vCPU whose server vanishes before it has answered would never run again; if it vanishes with
+ * the answer, the vCPU goes on with what was in its register before.
+ */
 static void destroy(struct ioreq_server *server)
 {
     xen_devicemodel_disable_server(server->dm, server->id);
     for (unsigned vcpu = 0; server->source && vcpu < server->vcpus; vcpu++)
         serve(server, vcpu);
+    for (int i = 0; server->source && i < FETCH_TRIES && !answers_fetched(server); i++)
+        g_usleep(FETCH_PAUSE_US);
     xen_devicemodel_destroy_server(server->dm, server->id);
 }
 
