@@ -140,7 +140,7 @@ bool ioreq_server_start(struct ioreq_server *server, GError **error)
 }
 
 /* A vCPU that runs fetches its answer at once; one that is paused is not waited for. */
-#define FETCH_TRIES 100
+#define FETCH_TRIES 1000
 #define FETCH_PAUSE_US 1000
 
 static bool answers_fetched(const struct ioreq_server *server)
