@@ -25,6 +25,12 @@
 #define COMMANDS_MAX 256
 #define RING_SLOTS 32
 
+/* What fills memory and disk, so that a byte in the wrong place is seen. */
+#define CONSTANT_BYTE 0xC0
+#define PRIVATE_BYTE 0x51
+#define WRITABLE_BYTE 0xA7
+#define DISK_BYTE 0xD5
+
 struct reader {
     const uint8_t *data;
     size_t size;
@@ -136,6 +142,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     writable = guest_alloc(guest, PAGES);
     constant = guest_alloc(guest, PAGES);
     private = guest_alloc(guest, PAGES);
+    memset(constant, CONSTANT_BYTE, PAGES * GUEST_PAGE);
+    memset(private, PRIVATE_BYTE, PAGES * GUEST_PAGE);
     for (unsigned i = 0; i < PAGES; i++) {
         refs[i] = guest_grant(guest, 0, writable + i * GUEST_PAGE, false);
         refs[PAGES + i] = guest_grant(guest, 0, constant + i * GUEST_PAGE, true);
@@ -184,7 +192,43 @@ static blkif_sring_t *header(const struct disk *disk)
 struct expected {
     uint64_t id;
     uint8_t operation;
+    bool fails;
 };
+
+/* Does the request in SLOT move data through a reference that no grant table has? */
+static bool names_no_grant(const struct disk_abi *abi, const uint8_t *slot)
+{
+    unsigned count = slot[0] == BLKIF_OP_READ || slot[0] == BLKIF_OP_WRITE ? slot[1] : 0;
+
+    for (unsigned i = 0; i < MIN(count, BLKIF_MAX_SEGMENTS_PER_REQUEST); i++) {
+        uint32_t ref;
+        memcpy(&ref, slot + abi->segments + i * sizeof(struct blkif_request_segment), sizeof(ref));
+        if (ref >> 31)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The request that RESPONSE may be about.  Guests may use an id twice: an "okay" is not for one
+ * that must fail, and another status is for such a one first.
+ */
+static unsigned find_request(const struct expected *expected, unsigned count,
+                             const blkif_response_t *response)
+{
+    bool okay = response->status == BLKIF_RSP_OKAY;
+    unsigned found = count;
+
+    for (unsigned i = 0; i < count; i++) {
+        bool same = expected[i].id == response->id && expected[i].operation == response->operation;
+        if (!same || (expected[i].fails && okay))
+            continue;
+        found = i;
+        if (expected[i].fails)
+            break;
+    }
+    return found;
+}
 
 /* Requests are answered in any order: each response must find one like it, which is then gone. */
 static void check_responses(struct disk *disk, struct expected *expected, unsigned count,
@@ -196,13 +240,10 @@ static void check_responses(struct disk *disk, struct expected *expected, unsign
     for (uint32_t i = answered; i != disk->answered; i++) {
         const uint8_t *slot = disk->ring + 64 + (i % RING_SLOTS) * abi->slot_size;
         blkif_response_t response;
-        unsigned found = 0;
         memcpy(&response, slot, MIN(abi->response_size, sizeof(response)));
         g_assert(response.status == BLKIF_RSP_OKAY || response.status == BLKIF_RSP_ERROR ||
                  response.status == BLKIF_RSP_EOPNOTSUPP);
-        while (found < count && (expected[found].id != response.id ||
-                                 expected[found].operation != response.operation))
-            found++;
+        unsigned found = find_request(expected, count, &response);
         g_assert(found < count);
         expected[found] = expected[--count];
     }
@@ -221,6 +262,7 @@ static void turn(struct disk *disk, struct reader *reader)
         const uint8_t *slot = disk->ring + 64 + ((answered + i) % RING_SLOTS) * abi->slot_size;
         memcpy(&expected[i].id, slot + abi->id, sizeof(expected[i].id));
         expected[i].operation = slot[0];
+        expected[i].fails = names_no_grant(abi, slot);
     }
     /* One for what is taken, one for a write that had to be flushed first, one for nothing. */
     for (unsigned i = 0; i < 3; i++)
@@ -300,23 +342,27 @@ static void command(struct disk *disk, struct reader *reader)
     }
 }
 
+static bool is_filled(const uint8_t *memory, uint8_t byte, size_t length)
+{
+    return memory[0] == byte && memcmp(memory, memory + 1, length - 1) == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t zeroes[PAGES * GUEST_PAGE];
     struct reader reader = { data, size };
     struct disk *disk = &disks[take_byte(&reader) % G_N_ELEMENTS(disks)];
 
-    if (disk->config.limits.read_only)
-        memset(disk_image, 0, DISK_BYTES);
+    if (disk->config.limits.read_only) {
+        memset(disk_image, DISK_BYTE, DISK_BYTES);
+        memset(writable, WRITABLE_BYTE, PAGES * GUEST_PAGE);
+    }
     for (unsigned i = 0; i < COMMANDS_MAX && reader.size > 0; i++)
         command(disk, &reader);
     turn(disk, &reader);
     disk->req_prod = header(disk)->req_prod;
-    g_assert(memcmp(constant, zeroes, sizeof(zeroes)) == 0);
-    g_assert(memcmp(private, zeroes, sizeof(zeroes)) == 0);
-    if (disk->config.limits.read_only)
-        for (unsigned at = 0; at < DISK_BYTES; at += sizeof(zeroes))
-            g_assert(memcmp(disk_image + at, zeroes, sizeof(zeroes)) == 0);
+    g_assert(is_filled(constant, CONSTANT_BYTE, PAGES * GUEST_PAGE));
+    g_assert(is_filled(private, PRIVATE_BYTE, PAGES * GUEST_PAGE));
+    g_assert(!disk->config.limits.read_only || is_filled(disk_image, DISK_BYTE, DISK_BYTES));
     restore_grants();
     return 0;
 }
