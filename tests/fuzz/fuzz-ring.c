@@ -126,7 +126,11 @@ static void make_disk(unsigned kind, int fd)
         .error_logged = &disk->error_logged,
     };
     disk->ring = guest_alloc(guest, 1);
-    disk->ring_ref = guest_grant(guest, 0, disk->ring, false);
+    /* No request may name the ring as its buffer, even one made of an old response's bytes. */
+    disk->ring_ref = guest_grant_entries(guest) - 1 - kind;
+    *guest_grant_entry(guest, disk->ring_ref) =
+        (struct grant_entry_v1){ .flags = GTF_permit_access,
+                                 .frame = guest_gfn(guest, disk->ring) };
     open_disk(disk);
 }
 
