@@ -78,12 +78,21 @@ void fixture_run_role(struct fixture *f);
 /* Waits for its end, which must be with status EXPECTED; it must have said TEXT, if not NULL. */
 void fixture_wait_role(struct fixture *f, int expected, const char *text);
 
+/* Has it said TEXT? */
+bool fixture_role_said(struct fixture *f, const char *text);
+
 /* A disk of 8 MiB, the role, and a frontend connected with OPTIONS (or NULL). */
 struct blkfront *fixture_start(struct fixture *f, const struct blkfront_options *options);
 
 /* Is anybody's lock on the image?  And: waits until there is none. */
 bool fixture_image_locked(const struct disk_file *disk);
 void fixture_await_unlocked(const struct disk_file *disk);
+
+/* --- the image: as it was made, discarded, or LENGTH bytes of DATA --- */
+
+void assert_untouched(const struct disk_file *disk, uint64_t sector, uint64_t sectors);
+void assert_zero(const struct disk_file *disk, uint64_t sector, uint64_t sectors);
+void assert_on_disk(const struct disk_file *disk, uint64_t sector, const void *data, size_t length);
 
 /* --- frontend --- */
 
@@ -101,9 +110,9 @@ void fixture_check_disk(struct fixture *f, unsigned disk);
 /* Node of the backend; g_free(), NULL if it is not there. */
 char *fixture_backend_read(struct fixture *f, unsigned disk, const char *node);
 
-/* Waits until the backend is in STATE, or in one of STATES (bits 1 << state). */
+/* Waits until the backend is in STATE, or in one of STATES (bits 1 << state), and says which. */
 void fixture_expect_backend(struct fixture *f, unsigned disk, enum xenbus_state state);
-void fixture_expect_backend_in(struct fixture *f, unsigned disk, unsigned states);
+enum xenbus_state fixture_expect_backend_in(struct fixture *f, unsigned disk, unsigned states);
 
 /* Writes a node of the frontend as the guest; VALUE NULL removes it. */
 void fixture_set(struct fixture *f, unsigned disk, const char *node, const char *value);

@@ -81,21 +81,33 @@ static void test_firmware(struct fixture *f)
     fixture_close(front);
 }
 
-/* The kernel is gone in the middle of I/O; the next one connects over what it finds. */
-static void test_abandoned(struct fixture *f)
+/* The one that connects is gone in the middle of I/O, again and again. */
+static void abandon(struct fixture *f, const struct blkfront_options *options)
 {
-    static const struct blkfront_options over = { .firmware = true };
-    struct blkfront *front = fixture_start(f, NULL);
     struct burst burst = { 0 };
 
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 6; i++) {
+        struct blkfront *front = fixture_connect(f, 0, options);
+        /* Behind the place of the last one's writes, which may still be under way. */
+        fixture_verify(f, 0, front, IN_FLIGHT * REQUEST_SECTORS, 256);
         put_burst(f, &burst, front, i);
         blkfront_abandon(front);
-        front = fixture_connect(f, 0, i % 2 ? &over : NULL);
-        /* Behind the place of the old one's writes, which may still be under way. */
-        fixture_verify(f, 0, front, IN_FLIGHT * REQUEST_SECTORS, 256);
     }
-    fixture_close(front);
+}
+
+/* The next one resets the disk, as Linux does. */
+static void test_abandoned(struct fixture *f)
+{
+    fixture_close(fixture_start(f, NULL));
+    abandon(f, NULL);
+}
+
+/* The next one connects over what it finds, as firmware does. */
+static void test_abandoned_over(struct fixture *f)
+{
+    static const struct blkfront_options firmware = { .firmware = true };
+    fixture_close(fixture_start(f, NULL));
+    abandon(f, &firmware);
 }
 
 /* Comes back with the ring it has, requests and all: each is answered exactly once. */
@@ -138,6 +150,44 @@ static void test_close_in_flight(struct fixture *f)
     }
     fixture_verify(f, 0, front, 0, 1024);
     fixture_close(front);
+}
+
+/*
+ * Puts a burst and returns when the role has taken some of it: it is copying their data, which
+ * takes a while this time.
+ */
+static void put_and_await_taken(struct fixture *f, struct burst *burst, struct blkfront *front,
+                                uint32_t seed)
+{
+    struct sim_fault slow = { .call = "xengnttab_grant_copy", .times = 1, .delay_us = 50000 };
+    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+    sim_fault(&slow);
+    put_burst(f, burst, front, seed);
+    while (sim_fault_struck(slow.call) == 0)
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    sim_fault_clear();
+}
+
+/* What the role has taken it answers before it closes. */
+static void test_taken_is_answered(struct fixture *f)
+{
+    struct blkfront *front = fixture_start(f, NULL);
+    struct burst burst = { 0 };
+
+    for (uint32_t i = 0; i < 5; i++) {
+        put_and_await_taken(f, &burst, front, i);
+        fixture_set_state(f, 0, XenbusStateClosing);
+        fixture_expect_backend(f, 0, XenbusStateClosing);
+        g_assert_cmpuint(check_answers(f, 0, front, i), >, 0);
+        fixture_close(front);
+        front = fixture_connect(f, 0, NULL);
+    }
+    put_and_await_taken(f, &burst, front, 77);
+    kill(f->role, SIGTERM);
+    fixture_wait_role(f, 0, NULL);
+    g_assert_cmpuint(check_answers(f, 0, front, 77), >, 0);
+    blkfront_abandon(front);
 }
 
 /* --- ends --- */
@@ -374,8 +424,10 @@ static void add_tests(void)
 {
     fixture_add_test("/disk/life/firmware", test_firmware);
     fixture_add_test("/disk/life/abandoned", test_abandoned);
+    fixture_add_test("/disk/life/abandoned-over", test_abandoned_over);
     fixture_add_test("/disk/life/same-ring", test_same_ring);
     fixture_add_test("/disk/life/close-in-flight", test_close_in_flight);
+    fixture_add_test("/disk/life/taken-is-answered", test_taken_is_answered);
     fixture_add_test("/disk/life/guest-destroyed", test_guest_destroyed);
     fixture_add_test("/disk/life/guest-destroyed-idle", test_guest_destroyed_idle);
     fixture_add_test("/disk/life/terminated", test_terminated);
