@@ -8,7 +8,6 @@
 #include "xen/error.h"
 
 struct range {
-    enum ioreq_space space;
     uint64_t first;
     uint64_t last;
     const struct ioreq_ops *ops;
@@ -16,13 +15,14 @@ struct range {
 };
 
 struct ioreq_bus {
-    GArray *ranges; /* struct range, in no order */
+    GArray *spaces[IOREQ_SPACES]; /* struct range, by their addresses; none overlap */
 };
 
 struct ioreq_bus *ioreq_bus_new(void)
 {
     struct ioreq_bus *bus = g_new0(struct ioreq_bus, 1);
-    bus->ranges = g_array_new(FALSE, FALSE, sizeof(struct range));
+    for (unsigned space = 0; space < IOREQ_SPACES; space++)
+        bus->spaces[space] = g_array_new(FALSE, FALSE, sizeof(struct range));
     return bus;
 }
 
@@ -30,26 +30,41 @@ void ioreq_bus_free(struct ioreq_bus *bus)
 {
     if (!bus)
         return;
-    g_array_unref(bus->ranges);
+    for (unsigned space = 0; space < IOREQ_SPACES; space++)
+        g_array_unref(bus->spaces[space]);
     g_free(bus);
 }
 
-/* A range that shares an address with FIRST to LAST, or NULL; valid until the table changes. */
-static struct range *find(struct ioreq_bus *bus, enum ioreq_space space, uint64_t first,
-                          uint64_t last)
+/* How many ranges start at ADDRESS or below; the last of them is the only one that can have it. */
+static unsigned count_up_to(const GArray *ranges, uint64_t address)
 {
-    for (guint i = 0; i < bus->ranges->len; i++) {
-        struct range *range = &g_array_index(bus->ranges, struct range, i);
-        if (range->space == space && first <= range->last && last >= range->first)
-            return range;
+    unsigned low = 0, high = ranges->len;
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (g_array_index(ranges, struct range, middle).first <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return NULL;
+    return low;
 }
 
-static struct range *find_around(struct ioreq_bus *bus, enum ioreq_space space, uint64_t address,
-                                 unsigned size)
+/* The range that has ADDRESS, or NULL; valid until the table changes. */
+static const struct range *find(const struct ioreq_bus *bus, enum ioreq_space space,
+                                uint64_t address)
 {
-    struct range *range = find(bus, space, address, address);
+    const GArray *ranges = bus->spaces[space];
+    unsigned count = count_up_to(ranges, address);
+    if (count == 0)
+        return NULL;
+    const struct range *range = &g_array_index(ranges, struct range, count - 1);
+    return address <= range->last ? range : NULL;
+}
+
+static const struct range *find_around(const struct ioreq_bus *bus, enum ioreq_space space,
+                                       uint64_t address, unsigned size)
+{
+    const struct range *range = find(bus, space, address);
     return range && range->last - address >= size - 1 ? range : NULL;
 }
 
@@ -57,29 +72,38 @@ bool ioreq_bus_add(struct ioreq_bus *bus, enum ioreq_space space, uint64_t first
                    const struct ioreq_ops *ops, void *opaque, GError **error)
 {
     g_assert(size > 0 && first <= UINT64_MAX - (size - 1));
-    struct range range = { space, first, first + (size - 1), ops, opaque };
-    struct range *taken = find(bus, space, range.first, range.last);
-    if (taken) {
+    struct range range = { first, first + (size - 1), ops, opaque };
+    GArray *ranges = bus->spaces[space];
+    unsigned below = count_up_to(ranges, range.last);
+    /* If the last range that starts before our end is not in the way, none is. */
+    const struct range *taken = below ? &g_array_index(ranges, struct range, below - 1) : NULL;
+    if (taken && taken->last >= first) {
         xen_set_error_errno(error, EEXIST,
                             "0x%" PRIx64 "-0x%" PRIx64 " overlaps 0x%" PRIx64 "-0x%" PRIx64,
                             range.first, range.last, taken->first, taken->last);
         return false;
     }
-    g_array_append_val(bus->ranges, range);
+    g_array_insert_val(ranges, below, range);
     return true;
 }
 
 void ioreq_bus_remove(struct ioreq_bus *bus, enum ioreq_space space, uint64_t first)
 {
-    struct range *range = find(bus, space, first, first);
+    GArray *ranges = bus->spaces[space];
+    const struct range *range = find(bus, space, first);
     g_assert(range && range->first == first);
-    g_array_remove_index_fast(bus->ranges, range - (struct range *)bus->ranges->data);
+    g_array_remove_index(ranges, range - (struct range *)ranges->data);
+}
+
+unsigned ioreq_bus_count(const struct ioreq_bus *bus, enum ioreq_space space)
+{
+    return bus->spaces[space]->len;
 }
 
 uint64_t ioreq_bus_read(struct ioreq_bus *bus, enum ioreq_space space, uint64_t address,
                         unsigned size)
 {
-    struct range *range = find_around(bus, space, address, size);
+    const struct range *range = find_around(bus, space, address, size);
     if (!range)
         return ioreq_ones(size);
     return range->ops->read(range->opaque, address - range->first, size) & ioreq_ones(size);
@@ -88,7 +112,7 @@ uint64_t ioreq_bus_read(struct ioreq_bus *bus, enum ioreq_space space, uint64_t 
 void ioreq_bus_write(struct ioreq_bus *bus, enum ioreq_space space, uint64_t address, unsigned size,
                      uint64_t value)
 {
-    struct range *range = find_around(bus, space, address, size);
+    const struct range *range = find_around(bus, space, address, size);
     if (range)
         range->ops->write(range->opaque, address - range->first, size, value & ioreq_ones(size));
 }

@@ -30,6 +30,7 @@ struct ioreq_ops {
 
 /* PCI addresses are those of ioreq.h: SBDF << 32 | register. */
 enum ioreq_space { IOREQ_PORTS, IOREQ_MEMORY, IOREQ_PCI };
+#define IOREQ_SPACES 3
 
 struct ioreq_bus;
 
@@ -43,7 +44,10 @@ bool ioreq_bus_add(struct ioreq_bus *bus, enum ioreq_space space, uint64_t first
 /* Takes back the range that starts at FIRST. */
 void ioreq_bus_remove(struct ioreq_bus *bus, enum ioreq_space space, uint64_t first);
 
-/* One access; address + size must not wrap. */
+/* How many ranges there are in SPACE. */
+unsigned ioreq_bus_count(const struct ioreq_bus *bus, enum ioreq_space space);
+
+/* One access, in logarithmic time; address + size must not wrap. */
 uint64_t ioreq_bus_read(struct ioreq_bus *bus, enum ioreq_space space, uint64_t address,
                         unsigned size);
 void ioreq_bus_write(struct ioreq_bus *bus, enum ioreq_space space, uint64_t address, unsigned size,

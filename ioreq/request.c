@@ -82,8 +82,7 @@ static void do_access(struct ioreq *request, struct ioreq_bus *bus, enum ioreq_s
     }
 }
 
-/* Does REQUEST and leaves the answer in its data; false if it makes no sense. */
-static bool perform(struct ioreq *request, struct ioreq_bus *bus, const struct ioreq_memory *memory)
+bool ioreq_perform(struct ioreq *request, struct ioreq_bus *bus, const struct ioreq_memory *memory)
 {
     enum ioreq_space space;
 
@@ -112,7 +111,7 @@ static bool perform(struct ioreq *request, struct ioreq_bus *bus, const struct i
 enum ioreq_outcome ioreq_serve(volatile struct ioreq *slot, struct ioreq_bus *bus,
                                const struct ioreq_memory *memory, struct ioreq *request)
 {
-    if (slot->state != STATE_IOREQ_READY)
+    if (!ioreq_is_ready(slot))
         return IOREQ_NOT_READY;
     /* Xen writes the state last, so the rest must not be read before it. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -120,7 +119,7 @@ enum ioreq_outcome ioreq_serve(volatile struct ioreq *slot, struct ioreq_bus *bu
     slot->state = STATE_IOREQ_INPROCESS;
 
     bool read = request->dir == IOREQ_READ;
-    bool done = perform(request, bus, memory);
+    bool done = ioreq_perform(request, bus, memory);
     if (!done && read)
         request->data = UINT64_MAX;
 

@@ -42,6 +42,18 @@ enum ioreq_outcome {
     IOREQ_REFUSED,   /* answered too, but it was nonsense: see request */
 };
 
+/* Is there a request in SLOT?  For a glance; ioreq_serve() looks again. */
+static inline bool ioreq_is_ready(const volatile struct ioreq *slot)
+{
+    return slot->state == STATE_IOREQ_READY;
+}
+
+/*
+ * Does REQUEST, which is a copy that nobody else can reach, and leaves the answer of a read in its
+ * data; false if it makes no sense, and then nothing was done.
+ */
+bool ioreq_perform(struct ioreq *request, struct ioreq_bus *bus, const struct ioreq_memory *memory);
+
 /*
  * Serves the request in SLOT, one vCPU's place in the shared page; that can call the ops of the
  * devices on BUS, at most IOREQ_MAX_COUNT times.  *REQUEST becomes the copy that was served.

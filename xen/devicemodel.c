@@ -37,15 +37,25 @@ void xen_devicemodel_close(struct xen_devicemodel *dm)
     g_free(dm);
 }
 
-bool xen_devicemodel_create_server(struct xen_devicemodel *dm, ioservid_t *id, GError **error)
+bool xen_devicemodel_create_server(struct xen_devicemodel *dm, bool buffered, ioservid_t *id,
+                                   GError **error)
 {
-    if (xendevicemodel_create_ioreq_server(dm->handle, dm->domid, HVM_IOREQSRV_BUFIOREQ_OFF, id) ==
-        0)
+    int buffering = buffered ? HVM_IOREQSRV_BUFIOREQ_ATOMIC : HVM_IOREQSRV_BUFIOREQ_OFF;
+    if (xendevicemodel_create_ioreq_server(dm->handle, dm->domid, buffering, id) == 0)
         return true;
     if (errno == ENOSYS || errno == EOPNOTSUPP)
         xen_set_error(error, "this Xen has no ioreq servers (Xen on ARM is built without them)");
     else
         xen_set_error(error, "cannot create an ioreq server for domain %u", dm->domid);
+    return false;
+}
+
+bool xen_devicemodel_buffered_port(struct xen_devicemodel *dm, ioservid_t id, evtchn_port_t *port,
+                                   GError **error)
+{
+    if (xendevicemodel_get_ioreq_server_info(dm->handle, dm->domid, id, NULL, NULL, port) == 0)
+        return true;
+    xen_set_error(error, "cannot read the port of ioreq server %u of domain %u", id, dm->domid);
     return false;
 }
 

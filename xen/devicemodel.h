@@ -19,8 +19,17 @@ struct xen_devicemodel;
 struct xen_devicemodel *xen_devicemodel_open(unsigned domid, GError **error);
 void xen_devicemodel_close(struct xen_devicemodel *dm); /* NULL is fine */
 
-/* Creates an ioreq server without a buffered ring.  Destroy it, or accesses hang the guest. */
-bool xen_devicemodel_create_server(struct xen_devicemodel *dm, ioservid_t *id, GError **error);
+/*
+ * Creates an ioreq server, BUFFERED with a ring for writes that no vCPU waits for, whose reader
+ * must move its index atomically.  ENOSPC if the guest has 8.  Destroy it, or accesses hang the
+ * guest.
+ */
+bool xen_devicemodel_create_server(struct xen_devicemodel *dm, bool buffered, ioservid_t *id,
+                                   GError **error);
+
+/* Xen's port for the events of that ring. */
+bool xen_devicemodel_buffered_port(struct xen_devicemodel *dm, ioservid_t id, evtchn_port_t *port,
+                                   GError **error);
 void xen_devicemodel_destroy_server(struct xen_devicemodel *dm, ioservid_t id);
 
 /* Xen routes requests to the server only while it is enabled. */

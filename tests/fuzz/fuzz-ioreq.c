@@ -5,12 +5,16 @@
  * with two PCI functions whose BARs the requests themselves can move, a range of ports and guest
  * memory.  Checked: every ready request is answered, only data and state are written, and no
  * device or memory access leaves its range.
+ *
+ * Then the whole input once more, as a page of buffered requests.  Checked: they end, and so does a
+ * ring whose indexes make no sense.
  */
 
 #include <string.h>
 
 #include "hw/pci.h"
 #include "hw/shmem_registers.h"
+#include "ioreq/buffered.h"
 #include "ioreq/request.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -115,6 +119,29 @@ static uint32_t issue(const uint8_t *record)
     return outcome == IOREQ_DONE ? issued.count : 1;
 }
 
+static union {
+    struct buffered_iopage ring;
+    uint8_t bytes[4096];
+} page __attribute__((aligned(4096)));
+
+static void drain(const uint8_t *data, size_t size)
+{
+    struct ioreq request;
+    unsigned turns = 0;
+
+    memset(&page, 0, sizeof(page));
+    memcpy(&page, data, MIN(size, sizeof(page)));
+    for (;;) {
+        enum ioreq_buffered_outcome outcome = ioreq_buffered_take(&page.ring, &request);
+        if (outcome == IOREQ_BUFFERED_EMPTY)
+            break;
+        if (outcome == IOREQ_BUFFERED_TAKEN)
+            ioreq_perform(&request, bus, &memory);
+        g_assert(++turns <= IOREQ_BUFFERED_MAX);
+    }
+    g_assert(page.ring.read_pointer == page.ring.write_pointer);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     fuzz_init_log();
@@ -123,6 +150,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const uint8_t *whole = data;
+    size_t whole_size = size;
     struct shmem_registers registers[FUNCTIONS] = { 0 };
     struct pci_function *functions[FUNCTIONS];
     uint64_t items = 0;
@@ -136,6 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ioreq_bus_add(bus, IOREQ_PORTS, PORT, PORTS, &window_ops, NULL, NULL);
     for (; size >= RECORD && items < ITEMS_MAX; data += RECORD, size -= RECORD)
         items += issue(data);
+    drain(whole, whole_size);
     ioreq_bus_free(bus);
     for (unsigned i = 0; i < FUNCTIONS; i++)
         pci_function_free(functions[i]);

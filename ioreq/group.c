@@ -1,0 +1,233 @@
+/* Groups of vCPUs: see group.h. */
+
+#define G_LOG_DOMAIN "ioreq"
+#include "ioreq/group.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ioreq/poll.h"
+#include "ioreq/request.h"
+#include "xen/error.h"
+#include "xen/evtchn.h"
+
+/*
+ * From one look to the next it takes less than 1 us.  If it took this long, the processor was taken
+ * away: by another thread, or from the whole of this domain by Xen, which a clock of this thread's
+ * own processor time would not show.
+ */
+#define PREEMPTED_NS 20000
+
+struct ioreq_group {
+    struct ioreq_group_config config;
+    struct xen_evtchn *evtchn;
+    evtchn_port_t ports[IOREQ_GROUP_VCPUS]; /* of each vCPU, ours */
+    evtchn_port_t buffered;                 /* ours, or 0 */
+
+    GThread *thread; /* NULL when it has ended */
+    int stop_fd;
+    gint stop; /* atomic */
+
+    /* Of the thread. */
+    struct ioreq_poll poll;
+    uint64_t answered; /* when, in ns; 0 is long ago */
+};
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static bool stopping(struct ioreq_group *group)
+{
+    return g_atomic_int_get(&group->stop);
+}
+
+/* --- the thread --- */
+
+static bool any_ready(const struct ioreq_group *group)
+{
+    for (unsigned i = 0; i < group->config.vcpus; i++) {
+        if (ioreq_is_ready(&group->config.slots[i]))
+            return true;
+    }
+    return false;
+}
+
+/* One request of each vCPU at most.  A vCPU looks at its slot only when it is told to. */
+static void serve_ready(struct ioreq_group *group)
+{
+    const struct ioreq_group_config *config = &group->config;
+    for (unsigned i = 0; i < config->vcpus; i++) {
+        if (!ioreq_is_ready(&config->slots[i]))
+            continue;
+        config->serve(config->opaque, config->first + i);
+        xen_evtchn_notify(group->evtchn, group->ports[i]);
+    }
+}
+
+/* Looks for the next request for as long as it pays; false if there is none, or we are to stop. */
+static bool look(struct ioreq_group *group)
+{
+    uint64_t window = ioreq_poll_window(&group->poll);
+    uint64_t now = group->answered, last;
+    bool found, over, preempted = false;
+
+    if (window == 0)
+        return false;
+    do {
+        relax();
+        found = any_ready(group);
+        last = now;
+        now = clock_ns();
+        preempted |= now - last > PREEMPTED_NS;
+        over = now - group->answered >= window || stopping(group);
+    } while (!found && !over);
+
+    if (preempted || !found)
+        ioreq_poll_failed(&group->poll);
+    if (found)
+        ioreq_poll_request(&group->poll, now - group->answered,
+                           preempted ? IOREQ_POLL_WOKEN : IOREQ_POLL_SEEN);
+    return found && !stopping(group);
+}
+
+static void serve_while_it_pays(struct ioreq_group *group)
+{
+    ioreq_poll_request(&group->poll, clock_ns() - group->answered, IOREQ_POLL_WOKEN);
+    do {
+        serve_ready(group);
+        group->answered = clock_ns();
+    } while (look(group));
+}
+
+/*
+ * Takes the events that came and lets their ports fire again: what comes after this is not missed.
+ * True if there was anything to do that may have to be done again.
+ */
+static bool take_events(struct ioreq_group *group)
+{
+    unsigned ports = group->config.vcpus + (group->buffered ? 1 : 0);
+    bool more = false;
+
+    for (unsigned i = 0; i < ports; i++) {
+        int port = xen_evtchn_next(group->evtchn);
+        if (port < 0)
+            break;
+        xen_evtchn_unmask(group->evtchn, port);
+        if (group->buffered && (evtchn_port_t)port == group->buffered)
+            more = group->config.drain(group->config.opaque);
+    }
+    /* No event will come for what was left on the ring. */
+    while (more && !stopping(group) && !any_ready(group))
+        more = group->config.drain(group->config.opaque);
+    return more || any_ready(group);
+}
+
+static void sleep_until_event(struct ioreq_group *group)
+{
+    struct pollfd fds[] = {
+        { .fd = xen_evtchn_fd(group->evtchn), .events = POLLIN },
+        { .fd = group->stop_fd, .events = POLLIN },
+    };
+    poll(fds, G_N_ELEMENTS(fds), -1);
+}
+
+static gpointer group_thread(gpointer opaque)
+{
+    struct ioreq_group *group = opaque;
+    while (!stopping(group)) {
+        if (any_ready(group))
+            serve_while_it_pays(group);
+        if (!take_events(group))
+            sleep_until_event(group);
+    }
+    return NULL;
+}
+
+/* --- its life --- */
+
+/* Binding sets the event pending, so that a request which came before it is not missed. */
+static bool bind_ports(struct ioreq_group *group, GError **error)
+{
+    const struct ioreq_group_config *config = &group->config;
+    for (unsigned i = 0; i < config->vcpus; i++) {
+        if (!xen_evtchn_bind(group->evtchn, config->domid, config->slots[i].vp_eport,
+                             &group->ports[i], error)) {
+            g_prefix_error(error, "vCPU %u: ", config->first + i);
+            return false;
+        }
+    }
+    if (config->buffered &&
+        !xen_evtchn_bind(group->evtchn, config->domid, config->buffered, &group->buffered, error)) {
+        g_prefix_error(error, "buffered requests: ");
+        return false;
+    }
+    return true;
+}
+
+static bool set_up(struct ioreq_group *group, GError **error)
+{
+    group->evtchn = xen_evtchn_open(error);
+    if (!group->evtchn || !bind_ports(group, error))
+        return false;
+    group->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (group->stop_fd < 0) {
+        xen_set_error(error, "cannot create an eventfd");
+        return false;
+    }
+    group->thread = g_thread_try_new("ioreq", group_thread, group, error);
+    return group->thread != NULL;
+}
+
+struct ioreq_group *ioreq_group_start(const struct ioreq_group_config *config, GError **error)
+{
+    g_assert(config->vcpus >= 1 && config->vcpus <= IOREQ_GROUP_VCPUS);
+    struct ioreq_group *group = g_new0(struct ioreq_group, 1);
+    group->config = *config;
+    group->stop_fd = -1;
+    /* On a single processor, whoever looks keeps the guest from asking. */
+    ioreq_poll_init(&group->poll, config->poll && g_get_num_processors() > 1);
+    if (set_up(group, error))
+        return group;
+    ioreq_group_free(group);
+    return NULL;
+}
+
+void ioreq_group_stop(struct ioreq_group *group)
+{
+    if (!group->thread)
+        return;
+    g_atomic_int_set(&group->stop, 1);
+    eventfd_write(group->stop_fd, 1);
+    g_thread_join(group->thread);
+    group->thread = NULL;
+}
+
+void ioreq_group_finish(struct ioreq_group *group)
+{
+    g_assert(!group->thread);
+    serve_ready(group);
+}
+
+void ioreq_group_free(struct ioreq_group *group)
+{
+    if (!group)
+        return;
+    ioreq_group_stop(group);
+    xen_evtchn_close(group->evtchn);
+    if (group->stop_fd >= 0)
+        close(group->stop_fd);
+    g_free(group);
+}
