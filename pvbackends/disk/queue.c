@@ -90,6 +90,8 @@ static gpointer queue_thread(gpointer opaque)
         if (!progress && (stop || !disk_engine_arm(engine)))
             wait_for_work(queue, stop || broken);
     }
+    /* Here, because the kernel takes its time, in which other disks must not wait. */
+    disk_engine_close(g_steal_pointer(&queue->engine));
     /* Not at idle priority: a guest that never stops writing to xenstore would hold it up. */
     g_idle_add_full(G_PRIORITY_DEFAULT, tell_stopped, queue, NULL);
     return NULL;
