@@ -3,6 +3,7 @@
 #define G_LOG_DOMAIN "disk"
 #include "pvbackends/disk/queue.h"
 
+#include <glib-unix.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -18,6 +19,11 @@ struct disk_queue {
     GThread *thread;
     int stop_fd;
     gint stop; /* atomic */
+
+    /* From the thread to the main context. */
+    int news_fd;
+    guint news_source;
+    gint finished; /* atomic; other news is that the guest broke the protocol */
 };
 
 /* Sleeps until the guest, the medium or the main thread wants something. */
@@ -40,26 +46,30 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
         xen_evtchn_unmask(queue->evtchn, queue->port);
 }
 
-static gboolean tell_broken(gpointer opaque)
-{
-    struct disk_queue *queue = opaque;
-    queue->config.broken(queue->config.opaque);
-    return G_SOURCE_REMOVE;
-}
-
 static void queue_free(struct disk_queue *queue)
 {
     disk_engine_close(queue->engine);
     xen_evtchn_close(queue->evtchn);
+    if (queue->news_source)
+        g_source_remove(queue->news_source);
+    if (queue->news_fd >= 0)
+        close(queue->news_fd);
     if (queue->stop_fd >= 0)
         close(queue->stop_fd);
     g_free(queue);
 }
 
-static gboolean tell_stopped(gpointer opaque)
+static gboolean on_news(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct disk_queue *queue = opaque;
     struct disk_queue_config config = queue->config;
+    eventfd_t count;
+
+    eventfd_read(fd, &count);
+    if (!g_atomic_int_get(&queue->finished)) {
+        config.broken(config.opaque);
+        return G_SOURCE_CONTINUE;
+    }
     g_thread_join(queue->thread);
     queue_free(queue);
     config.stopped(config.opaque);
@@ -83,7 +93,7 @@ static gpointer queue_thread(gpointer opaque)
             xen_evtchn_notify(queue->evtchn, queue->port);
         if (disk_engine_broken(engine) && !broken) {
             broken = true;
-            g_idle_add_full(G_PRIORITY_DEFAULT, tell_broken, queue, NULL);
+            eventfd_write(queue->news_fd, 1);
         }
         if (stop && disk_engine_idle(engine))
             break;
@@ -92,8 +102,8 @@ static gpointer queue_thread(gpointer opaque)
     }
     /* Here, because the kernel takes its time, in which other disks must not wait. */
     disk_engine_close(g_steal_pointer(&queue->engine));
-    /* Not at idle priority: a guest that never stops writing to xenstore would hold it up. */
-    g_idle_add_full(G_PRIORITY_DEFAULT, tell_stopped, queue, NULL);
+    g_atomic_int_set(&queue->finished, 1);
+    eventfd_write(queue->news_fd, 1);
     return NULL;
 }
 
@@ -107,16 +117,20 @@ static bool set_up(struct disk_queue *queue, GError **error)
         !xen_evtchn_bind(queue->evtchn, config->engine.domid, config->port, &queue->port, error))
         return false;
     queue->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (queue->stop_fd < 0)
+    queue->news_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (queue->stop_fd < 0 || queue->news_fd < 0) {
         xen_set_error(error, "cannot create an eventfd");
-    return queue->stop_fd >= 0;
+        return false;
+    }
+    queue->news_source = g_unix_fd_add(queue->news_fd, G_IO_IN, on_news, queue);
+    return true;
 }
 
 struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error)
 {
     struct disk_queue *queue = g_new0(struct disk_queue, 1);
     queue->config = *config;
-    queue->stop_fd = -1;
+    queue->stop_fd = queue->news_fd = -1;
     if (set_up(queue, error)) {
         queue->thread = g_thread_try_new(config->engine.name, queue_thread, queue, error);
         if (queue->thread)
