@@ -51,7 +51,8 @@ static void publish_garbage(struct fixture *f, const struct garbage *garbage)
 static void refuse(struct fixture *f, struct wire wire, const struct garbage *garbage,
                    enum xenbus_state state)
 {
-    g_test_message("%s '%s'", garbage->node, garbage->value);
+    g_autofree char *shown = g_strescape(garbage->value, NULL);
+    g_test_message("%s '%s'", garbage->node, shown);
     fixture_set_state(f, 0, XenbusStateInitialising);
     fixture_expect_backend(f, 0, XenbusStateInitWait);
     publish(f, 0, wire);
