@@ -19,6 +19,7 @@
 
 #include "xen/store.h"
 
+struct hole_function;
 struct role_process;
 
 struct role {
@@ -45,6 +46,12 @@ struct role {
 
     /* Keys that --option takes, ending with NULL; others are refused before start(). */
     const char *const *options;
+
+    /*
+     * The PCI function that the guest will see with OPTIONS ("key=value", NULL-terminated): place
+     * and BARs, for the check of the guest's PCI hole (hw/hole.h).  NULL for a role without one.
+     */
+    bool (*pci)(char *const *options, struct hole_function *function, GError **error);
 
     /*
      * Makes the role ready to serve, or sets *error.  What it returns is passed to stop(); the

@@ -10,6 +10,9 @@
 #define G_LOG_DOMAIN "shmem"
 #include "hw/hw.h"
 
+#include <string.h>
+
+#include "hw/hole.h"
 #include "hw/pci_slot.h"
 #include "hw/shmem_registers.h"
 
@@ -44,7 +47,8 @@ static void shmem_free(struct shmem *shmem)
 static bool attach(struct shmem *shmem, guint64 slot, GError **error)
 {
     shmem->server = ioreq_server_new(role_process_domid(shmem->process), error);
-    if (!shmem->server)
+    if (!shmem->server ||
+        !ioreq_server_set_poll(shmem->server, role_process_option(shmem->process, "poll"), error))
         return false;
     shmem->function = pci_slot_add(shmem->server, slot, &shmem_pci, &shmem->registers, error);
     return shmem->function && ioreq_server_start(shmem->server, error);
@@ -73,13 +77,29 @@ static void shmem_stop(void *instance)
     role_process_stopped(process);
 }
 
-static const char *const shmem_options[] = { "slot", NULL };
+static bool shmem_hole(char *const *options, struct hole_function *function, GError **error)
+{
+    guint64 slot = DEFAULT_SLOT;
+
+    for (; *options; options++) {
+        if (g_str_has_prefix(*options, "slot=") &&
+            !g_ascii_string_to_unsigned(*options + strlen("slot="), 10, 1, MAX_SLOT, &slot, error))
+            return false;
+    }
+    function->devfn = slot << 3;
+    function->class_code = shmem_pci.class_code >> 8;
+    function->bars[0] = (struct hole_bar){ .size = SHMEM_REGISTERS_SIZE, .kind = HOLE_MEMORY32 };
+    return true;
+}
+
+static const char *const shmem_options[] = { "slot", "poll", NULL };
 
 const struct role shmem_role = {
     .name = "shmem",
     .summary = "A PCI function that looks like QEMU's ivshmem-plain to an HVM guest",
     .hvm_only = true,
     .options = shmem_options,
+    .pci = shmem_hole,
     .start = shmem_start,
     .stop = shmem_stop,
 };

@@ -28,6 +28,7 @@
 #include <xen/io/xenbus.h>
 
 #include "toolstack/cmdline.h"
+#include "toolstack/hole.h"
 #include "toolstack/plan.h"
 #include "toolstack/qemu.h"
 #include "toolstack/qmp-commands.h"
@@ -307,7 +308,7 @@ static bool set_up(struct supervisor *supervisor, GError **error)
     if (!supervisor->store)
         return false;
     supervisor->plan = plan_new(supervisor->roles, cmdline, supervisor->store, error);
-    if (!supervisor->plan)
+    if (!supervisor->plan || !hole_check(cmdline, supervisor->plan, supervisor->store, error))
         return false;
     bool good = start_roles(supervisor, error);
     supervisor->loop = g_main_loop_new(NULL, FALSE);
