@@ -131,10 +131,11 @@ static void on_stopped(void *opaque)
     bus = NULL;
 }
 
-/* A device that is closed already is left as it is. */
+/* libxl leaves a device that is closed as it is, and waits for the backend to see a new one. */
 static void detach_disk(void)
 {
-    if (g_strcmp0(fake_store_read(backend_state), "6") == 0)
+    const char *state = fake_store_read(backend_state);
+    if (g_strcmp0(state, "6") == 0 || g_strcmp0(state, "1") == 0)
         return;
     write_backend("online", "0");
     write_backend("state", "5");

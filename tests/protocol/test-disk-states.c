@@ -51,8 +51,8 @@ static void publish_garbage(struct fixture *f, const struct garbage *garbage)
 static void refuse(struct fixture *f, struct wire wire, const struct garbage *garbage,
                    enum xenbus_state state)
 {
-    g_autofree char *shown = g_strescape(garbage->value, NULL);
-    g_test_message("%s '%s'", garbage->node, shown);
+    g_autofree char *shown = garbage->value ? g_strescape(garbage->value, NULL) : NULL;
+    g_test_message("%s '%s'", garbage->node, shown ? shown : "(none)");
     fixture_set_state(f, 0, XenbusStateInitialising);
     fixture_expect_backend(f, 0, XenbusStateInitWait);
     publish(f, 0, wire);
