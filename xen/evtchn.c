@@ -4,17 +4,11 @@
 #include "xen/evtchn.h"
 
 #include <fcntl.h>
-#include <glib-unix.h>
 
 #include "xen/error.h"
 
-/* Ports handled per turn of the main loop, so that one noisy guest cannot keep it busy. */
-#define PORTS_PER_TURN 64
-
 struct xen_evtchn {
     xenevtchn_handle *handle;
-    xen_evtchn_fn *fn;
-    void *opaque;
 };
 
 struct xen_evtchn *xen_evtchn_open(GError **error)
@@ -73,23 +67,4 @@ int xen_evtchn_fd(struct xen_evtchn *evtchn)
 int xen_evtchn_next(struct xen_evtchn *evtchn)
 {
     return xenevtchn_pending(evtchn->handle);
-}
-
-static gboolean evtchn_dispatch(gint fd, GIOCondition condition, gpointer opaque)
-{
-    struct xen_evtchn *evtchn = opaque;
-    for (int i = 0; i < PORTS_PER_TURN; i++) {
-        int port = xen_evtchn_next(evtchn);
-        if (port < 0)
-            break;
-        evtchn->fn(evtchn, port, evtchn->opaque);
-    }
-    return G_SOURCE_CONTINUE;
-}
-
-guint xen_evtchn_attach(struct xen_evtchn *evtchn, xen_evtchn_fn *fn, void *opaque)
-{
-    evtchn->fn = fn;
-    evtchn->opaque = opaque;
-    return g_unix_fd_add(xen_evtchn_fd(evtchn), G_IO_IN, evtchn_dispatch, evtchn);
 }

@@ -1,9 +1,9 @@
 /*
  * Event channels: a handle is a set of bound ports with one file descriptor.
  *
- * Control paths attach it to the main loop; a hot loop polls the descriptor itself and calls
- * xen_evtchn_next().  A port is masked when it is returned and must be unmasked before it can
- * fire again; unmask before looking at the shared ring, or a notification is lost.
+ * A thread polls the descriptor and calls xen_evtchn_next().  A port is masked when it is returned
+ * and must be unmasked before it can fire again; unmask before looking at the shared ring, or a
+ * notification is lost.
  *
  * Source: xenevtchn.h.
  * Threads: a handle belongs to one thread at a time.
@@ -34,9 +34,5 @@ int xen_evtchn_fd(struct xen_evtchn *evtchn);
 
 /* The next pending port, or -1; never blocks. */
 int xen_evtchn_next(struct xen_evtchn *evtchn);
-
-/* Calls FN in the default main context for each pending port; remove with g_source_remove(). */
-typedef void xen_evtchn_fn(struct xen_evtchn *evtchn, evtchn_port_t local, void *opaque);
-guint xen_evtchn_attach(struct xen_evtchn *evtchn, xen_evtchn_fn *fn, void *opaque);
 
 #endif

@@ -47,7 +47,6 @@ enum sim_domain_state {
     SIM_DOMAIN_NONE,
     SIM_DOMAIN_ALIVE,
     SIM_DOMAIN_CRASHED, /* still there, as with on_crash="preserve" */
-    SIM_DOMAIN_DYING,   /* destroyed, but somebody still has it mapped: not used for now */
 };
 
 struct sim_domain {

@@ -69,7 +69,6 @@ static void describe(unsigned domid, const struct sim_domain *domain, xc_dominfo
 
     memset(info, 0, sizeof(*info));
     info->domid = domid;
-    info->dying = state == SIM_DOMAIN_DYING;
     info->crashed = state == SIM_DOMAIN_CRASHED;
     info->shutdown = !info->crashed && shutdown != 0;
     info->shutdown_reason = info->crashed ? SHUTDOWN_crash : shutdown ? shutdown - 1 : 0;
