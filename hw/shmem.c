@@ -23,35 +23,39 @@
 struct shmem {
     struct role_process *process;
     struct ioreq_server *server;
-    struct pci_function *function;
+    struct pci_slots *slots;
     struct shmem_registers registers;
 };
 
 static const struct pci_description shmem_pci = {
+    .name = "shmem",
     .vendor = 0x1AF4,
     .device = 0x1110,
     .subsystem_vendor = 0x1AF4,
     .subsystem = 0x1100,
     .class_code = 0x050000, /* memory controller, RAM */
     .revision = 1,
-    .bars[0] = { SHMEM_REGISTERS_SIZE, &shmem_registers_ops },
+    .bars[0] = { .size = SHMEM_REGISTERS_SIZE, .ops = &shmem_registers_ops },
 };
 
 static void shmem_free(struct shmem *shmem)
 {
     ioreq_server_free(shmem->server);
-    pci_function_free(shmem->function);
+    pci_slots_free(shmem->slots);
     g_free(shmem);
 }
 
 static bool attach(struct shmem *shmem, guint64 slot, GError **error)
 {
-    shmem->server = ioreq_server_new(role_process_domid(shmem->process), error);
+    unsigned domid = role_process_domid(shmem->process);
+    shmem->server = ioreq_server_new(domid, error);
     if (!shmem->server ||
         !ioreq_server_set_poll(shmem->server, role_process_option(shmem->process, "poll"), error))
         return false;
-    shmem->function = pci_slot_add(shmem->server, slot, &shmem_pci, &shmem->registers, error);
-    return shmem->function && ioreq_server_start(shmem->server, error);
+    shmem->slots = pci_slots_new(shmem->server, domid, role_process_store(shmem->process), error);
+    return shmem->slots &&
+           pci_slots_add(shmem->slots, slot, &shmem_pci, &shmem->registers, error) &&
+           ioreq_server_start(shmem->server, error);
 }
 
 static void *shmem_start(struct role_process *process, GError **error)

@@ -111,6 +111,26 @@ bool xen_devicemodel_map_pci(struct xen_devicemodel *dm, ioservid_t id, uint8_t 
     return false;
 }
 
+bool xen_devicemodel_set_intx(struct xen_devicemodel *dm, uint8_t device, uint8_t pin, bool level,
+                              GError **error)
+{
+    if (xendevicemodel_set_pci_intx_level(dm->handle, dm->domid, 0, 0, device, pin, level) == 0)
+        return true;
+    xen_set_error(error, "cannot set INT%c# of PCI device 00:%02x of domain %u to %d", 'A' + pin,
+                  device, dm->domid, level);
+    return false;
+}
+
+bool xen_devicemodel_inject_msi(struct xen_devicemodel *dm, uint64_t address, uint32_t data,
+                                GError **error)
+{
+    if (xendevicemodel_inject_msi(dm->handle, dm->domid, address, data) == 0)
+        return true;
+    xen_set_error(error, "cannot send the message 0x%" PRIx32 " to 0x%" PRIx64 " of domain %u",
+                  data, address, dm->domid);
+    return false;
+}
+
 bool xen_devicemodel_vcpus(struct xen_devicemodel *dm, unsigned *count, GError **error)
 {
     if (xendevicemodel_nr_vcpus(dm->handle, dm->domid, count) == 0)

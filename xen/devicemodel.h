@@ -1,5 +1,5 @@
 /*
- * Device-model operations on one guest: ioreq servers and the ranges routed to them.
+ * Device-model operations on one guest: ioreq servers, the ranges routed to them, and interrupts.
  *
  * Source: xendevicemodel.h, hvm/dm_op.h.
  * Threads: a handle belongs to one thread at a time.
@@ -48,6 +48,14 @@ bool xen_devicemodel_unmap_range(struct xen_devicemodel *dm, ioservid_t id, enum
 /* Config space of segment 0, bus 0, DEVICE.FUNCTION. */
 bool xen_devicemodel_map_pci(struct xen_devicemodel *dm, ioservid_t id, uint8_t device,
                              uint8_t function, GError **error);
+
+/* The level of a line of the function's device on bus 0; PIN is 0 for INTA#. */
+bool xen_devicemodel_set_intx(struct xen_devicemodel *dm, uint8_t device, uint8_t pin, bool level,
+                              GError **error);
+
+/* A message signalled interrupt, as the guest programmed it. */
+bool xen_devicemodel_inject_msi(struct xen_devicemodel *dm, uint64_t address, uint32_t data,
+                                GError **error);
 
 /* The number of vCPUs the guest may have, whether online or not. */
 bool xen_devicemodel_vcpus(struct xen_devicemodel *dm, unsigned *count, GError **error);

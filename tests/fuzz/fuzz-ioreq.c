@@ -3,8 +3,9 @@
  *
  * Input: records of RECORD bytes, each a whole struct ioreq, issued one after the other to a bus
  * with two PCI functions whose BARs the requests themselves can move, a range of ports and guest
- * memory.  Checked: every ready request is answered, only data and state are written, and no
- * device or memory access leaves its range.
+ * memory.  A write to a function's own window raises its interrupts.  Checked: every ready request
+ * is answered, only data and state are written, no device or memory access leaves its range,
+ * claims are possible places that never overlap, and interrupts go only where the guest said.
  *
  * Then the whole input once more, as a page of buffered requests.  Checked: they end, and so does a
  * ring whose indexes make no sense.
@@ -12,7 +13,7 @@
 
 #include <string.h>
 
-#include "hw/pci.h"
+#include "hw/pci_internal.h" /* pci_msix_ops */
 #include "hw/shmem_registers.h"
 #include "ioreq/buffered.h"
 #include "ioreq/request.h"
@@ -22,6 +23,10 @@
 #define FUNCTIONS 2
 #define PORT 0x5000
 #define PORTS 0x100
+#define PORTS_LAST 0xFFFF
+#define MEMORY_SIZE (UINT64_C(8) << 30)
+#define VECTORS 8
+#define TABLE 0x800
 #define GUEST 0x100000
 #define GUEST_SIZE 0x4000
 
@@ -31,19 +36,97 @@
 static struct ioreq_bus *bus;
 static uint8_t guest[GUEST_SIZE];
 
-static bool claim(void *opaque, uint64_t first, uint64_t size, const struct ioreq_ops *ops,
-                  void *device, GError **error)
+struct device {
+    struct shmem_registers registers; /* first: the BARs' ops get this */
+    struct pci_function *function;
+    uint64_t placed; /* where its memory is; 0 for nowhere */
+    bool line;
+};
+
+static struct device devices[FUNCTIONS];
+static struct pci_bus pci;
+
+/* Nothing that is claimed is where the memory of a function is. */
+static void check_place(uint64_t first, uint64_t size, uint64_t last_of_space)
 {
-    g_assert(first + size - 1 >= first);
-    return ioreq_bus_add(bus, IOREQ_MEMORY, first, size, ops, device, error);
+    g_assert(first && (first & (size - 1)) == 0 && first + (size - 1) <= last_of_space);
+    for (unsigned i = 0; i < FUNCTIONS && last_of_space != PORTS_LAST; i++) {
+        uint64_t placed = devices[i].placed;
+        g_assert(!placed || first > placed + (MEMORY_SIZE - 1) || first + (size - 1) < placed);
+    }
 }
 
-static void release(void *opaque, uint64_t first, uint64_t size)
+static bool claim(void *opaque, enum ioreq_space space, uint64_t first, uint64_t size,
+                  const struct ioreq_ops *ops, void *device, GError **error)
 {
-    ioreq_bus_remove(bus, IOREQ_MEMORY, first);
+    check_place(first, size, space == IOREQ_PORTS ? PORTS_LAST : UINT32_MAX);
+    return ioreq_bus_add(bus, space, first, size, ops, device, error);
+}
+
+static void release(void *opaque, enum ioreq_space space, uint64_t first, uint64_t size)
+{
+    ioreq_bus_remove(bus, space, first);
 }
 
 static const struct pci_decoder decoder = { claim, release };
+
+/* Above 1 TiB there is no room, so that placing fails, too. */
+static bool place(void *opaque, uint64_t first, GError **error)
+{
+    struct device *device = opaque;
+    g_assert(!device->placed);
+    check_place(first, MEMORY_SIZE, UINT64_MAX - 1);
+    if (first >> 40) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOSPC, "no");
+        return false;
+    }
+    device->placed = first;
+    return true;
+}
+
+static void withdraw(void *opaque)
+{
+    struct device *device = opaque;
+    g_assert(device->placed);
+    device->placed = 0;
+}
+
+static const struct pci_memory placed_memory = { place, withdraw };
+
+static void set_intx(void *opaque, unsigned slot, unsigned pin, bool level)
+{
+    g_assert(slot < FUNCTIONS && pin == 0 && devices[slot].line != level);
+    devices[slot].line = level;
+}
+
+/* The words that the guest wrote are somewhere in a table, or in a capability. */
+static bool was_programmed(struct pci_function *function, uint64_t address, uint32_t data)
+{
+    unsigned msi = pci_function_capability(function, PCI_CAPABILITY_MSI, 0);
+    uint64_t low = pci_config_ops.read(function, msi + 4, 4);
+    uint64_t high = pci_config_ops.read(function, msi + 8, 4);
+    uint32_t message = pci_config_ops.read(function, msi + 12, 2);
+    if (address == (high << 32 | low) && (data & ~3u) == (message & ~3u))
+        return pci_config_ops.read(function, msi + 2, 1) & 1;
+    for (unsigned vector = 0; vector < VECTORS; vector++) {
+        uint64_t entry = TABLE + 16 * vector;
+        if (pci_msix_ops.read(function, entry, 8) == address &&
+            pci_msix_ops.read(function, entry + 8, 8) == data)
+            return true; /* and the mask, above the data, is off */
+    }
+    return false;
+}
+
+static void inject_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    bool programmed = false;
+    g_assert((uint32_t)address >> 20 == 0xFEE);
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        programmed |= was_programmed(devices[i].function, address, data);
+    g_assert(programmed);
+}
+
+static const struct pci_interrupts interrupts = { set_intx, inject_msi };
 
 static uint64_t window_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -53,17 +136,46 @@ static uint64_t window_read(void *opaque, uint64_t offset, unsigned size)
 
 static void window_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
+    struct device *device = opaque;
     g_assert(size && offset + size <= PORTS && (value & ~ioreq_ones(size)) == 0);
+    if (!device) /* the range of ports */
+        return;
+    pci_function_raise(device->function, value & 0xFF);
+    pci_function_set_intx(device->function, value & 0x100);
+    pci_function_set_status(device->function, value >> 16);
 }
 
 static const struct ioreq_ops window_ops = { window_read, window_write };
 
+/* What is around the table, and the ROM. */
+static uint64_t table_read(void *opaque, uint64_t offset, unsigned size)
+{
+    g_assert(size && offset + size <= 4096);
+    return 0;
+}
+
+static void table_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    g_assert(size && offset + size <= 4096);
+}
+
+static const struct ioreq_ops table_ops = { table_read, table_write };
+
 static const struct pci_description description = {
+    .name = "fuzz",
     .vendor = 0x1AF4,
     .device = 0x1110,
     .class_code = 0x050000,
     .interrupt_pin = 1,
-    .bars = { [0] = { SHMEM_REGISTERS_SIZE, &shmem_registers_ops }, [2] = { PORTS, &window_ops } },
+    .bars[0] = { .size = SHMEM_REGISTERS_SIZE, .ops = &shmem_registers_ops },
+    .bars[1] = { .size = PORTS, .ops = &window_ops, .type = PCI_BAR_IO },
+    .bars[2] = { .size = MEMORY_SIZE, .memory = &placed_memory, .type = PCI_BAR_MEMORY64 },
+    .bars[4] = { .size = 4096, .ops = &table_ops },
+    .rom = { .size = 2048, .ops = &table_ops },
+    .power_management = true,
+    .msi = { .vectors = 4, .masking = true },
+    .msix = { .vectors = VECTORS, .bar = 4, .table = TABLE, .pba = 0xC00 },
+    .vendor_bytes = { { 2, (const uint8_t[]){ 1, 2 } } },
 };
 
 static uint8_t *guest_memory(uint64_t address, size_t length)
@@ -152,15 +264,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *whole = data;
     size_t whole_size = size;
-    struct shmem_registers registers[FUNCTIONS] = { 0 };
-    struct pci_function *functions[FUNCTIONS];
     uint64_t items = 0;
 
     bus = ioreq_bus_new();
+    memset(devices, 0, sizeof(devices));
+    pci = (struct pci_bus){ &decoder, &interrupts, NULL, NULL };
     for (unsigned i = 0; i < FUNCTIONS; i++) {
-        functions[i] = pci_function_new(&description, &registers[i], &decoder, NULL);
+        devices[i].function = pci_function_new(&pci, i, &description, &devices[i]);
         ioreq_bus_add(bus, IOREQ_PCI, (uint64_t)(i << 3) << 32, PCI_CONFIG_SIZE, &pci_config_ops,
-                      functions[i], NULL);
+                      devices[i].function, NULL);
     }
     ioreq_bus_add(bus, IOREQ_PORTS, PORT, PORTS, &window_ops, NULL, NULL);
     for (; size >= RECORD && items < ITEMS_MAX; data += RECORD, size -= RECORD)
@@ -168,6 +280,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     drain(whole, whole_size);
     ioreq_bus_free(bus);
     for (unsigned i = 0; i < FUNCTIONS; i++)
-        pci_function_free(functions[i]);
+        pci_function_free(devices[i].function);
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        g_assert(!devices[i].line && !devices[i].placed);
     return 0;
 }

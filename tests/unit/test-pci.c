@@ -1,65 +1,10 @@
-/* A PCI function on a bus of its own, as firmware, operating systems and hostile guests use it. */
+/* The header and configuration accesses of a PCI function, as guests use and misuse them. */
 
 #include <string.h>
 
-#include "hw/pci.h"
-#include "hw/shmem_registers.h"
+#include "tests/unit/pci-world.h"
 
-#define COMMAND 0x04
-#define BAR0 0x10
-#define BAR2 0x18
-#define DECODE 0x0002
-#define ONES 0xFFFFFFFF
-
-struct world {
-    struct ioreq_bus *bus;
-    struct pci_function *function;
-    struct shmem_registers registers;
-    unsigned claims; /* in force */
-    unsigned attempts;
-    bool refuse;
-};
-
-static bool claim(void *opaque, uint64_t first, uint64_t size, const struct ioreq_ops *ops,
-                  void *device, GError **error)
-{
-    struct world *world = opaque;
-    g_assert_cmphex(first, !=, 0);
-    g_assert_cmphex(first + size, <=, ONES);
-    g_assert_true(device == &world->registers);
-    world->attempts++;
-    if (world->refuse) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOSPC, "no");
-        return false;
-    }
-    if (!ioreq_bus_add(world->bus, IOREQ_MEMORY, first, size, ops, device, error))
-        return false;
-    world->claims++;
-    return true;
-}
-
-static void release(void *opaque, uint64_t first, uint64_t size)
-{
-    struct world *world = opaque;
-    ioreq_bus_remove(world->bus, IOREQ_MEMORY, first);
-    world->claims--;
-}
-
-static const struct pci_decoder decoder = { claim, release };
-
-/* BAR2's ops: its own address in the window, and no writes. */
-static uint64_t window_read(void *opaque, uint64_t offset, unsigned size)
-{
-    return offset;
-}
-
-static void window_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
-{
-}
-
-static const struct ioreq_ops window_ops = { window_read, window_write };
-
-static const struct pci_description description = {
+static const struct pci_description plain = {
     .vendor = 0x1AF4,
     .device = 0x1110,
     .subsystem_vendor = 0x1AF4,
@@ -67,44 +12,28 @@ static const struct pci_description description = {
     .class_code = 0x050000,
     .revision = 1,
     .interrupt_pin = 1,
-    .bars = { [0] = { 256, &shmem_registers_ops }, [2] = { 1 << 20, &window_ops } },
+    .bars[0] = { .size = 256, .ops = &shmem_registers_ops },
+    .bars[2] = { .size = 1 << 20, .ops = &window_ops },
 };
 
-static void set_up(struct world *world, gconstpointer data)
-{
-    g_autoptr(GError) error = NULL;
-    world->bus = ioreq_bus_new();
-    world->function = pci_function_new(&description, &world->registers, &decoder, world);
-    ioreq_bus_add(world->bus, IOREQ_PCI, 0, PCI_CONFIG_SIZE, &pci_config_ops, world->function,
-                  &error);
-    g_assert_no_error(error);
-}
-
-static void tear_down(struct world *world, gconstpointer data)
-{
-    pci_function_free(world->function);
-    ioreq_bus_free(world->bus);
-}
-
-static uint32_t config(struct world *world, unsigned offset, unsigned size)
-{
-    return ioreq_bus_read(world->bus, IOREQ_PCI, offset, size);
-}
-
-static void set_config(struct world *world, unsigned offset, unsigned size, uint32_t value)
-{
-    ioreq_bus_write(world->bus, IOREQ_PCI, offset, size, value);
-}
-
-static uint64_t memory(struct world *world, uint64_t address, unsigned size)
-{
-    return ioreq_bus_read(world->bus, IOREQ_MEMORY, address, size);
-}
-
-static void set_memory(struct world *world, uint64_t address, unsigned size, uint64_t value)
-{
-    ioreq_bus_write(world->bus, IOREQ_MEMORY, address, size, value);
-}
+/* Everything that a description can have. */
+static const struct pci_description full = {
+    .vendor = 0x1AF4,
+    .device = 0x1110,
+    .class_code = 0x050000,
+    .interrupt_pin = 1,
+    .bars[0] = { .size = 4096, .ops = &window_ops },
+    .bars[1] = { .size = 64, .ops = &window_ops, .type = PCI_BAR_IO },
+    .bars[2] = { .size = UINT64_C(8) << 30,
+                 .memory = &world_memory,
+                 .type = PCI_BAR_MEMORY64,
+                 .prefetchable = true },
+    .bars[4] = { .size = 1 << 20, .ops = &window_ops },
+    .rom = { .size = 64 << 10, .ops = &window_ops },
+    .power_management = true,
+    .msi = { .vectors = 8, .masking = true },
+    .msix = { .vectors = 64, .bar = 0, .table = 0x800, .pba = 0xC00 },
+};
 
 static void test_header(struct world *world, gconstpointer data)
 {
@@ -146,6 +75,48 @@ static void test_write_masks(struct world *world, gconstpointer data)
     g_assert_cmphex(config(world, 0x3C, 4), ==, 0x000001BB);
 }
 
+/* A decode enable that would enable nothing is not there; the others are independent. */
+static void test_command(struct world *world, gconstpointer data)
+{
+    static const struct pci_description none = { .vendor = 1 };
+    static const struct pci_description ports_only = {
+        .vendor = 1, .bars[5] = { .size = 8, .ops = &window_ops, .type = PCI_BAR_IO }
+    };
+    static const struct pci_description rom_only = { .vendor = 1,
+                                                     .rom = { .size = 2048, .ops = &window_ops } };
+    static const struct {
+        const struct pci_description *description;
+        uint16_t sticks;
+    } cases[] = {
+        { &none, 0x404 }, { &ports_only, 0x405 }, { &rom_only, 0x406 }, { &full, 0x407 }
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        world_add(world, i, cases[i].description);
+        set_config_of(world, i, COMMAND, 2, 0xFFFF);
+        g_assert_cmphex(config_of(world, i, COMMAND, 2), ==, cases[i].sticks);
+        set_config_of(world, i, COMMAND, 2, 0);
+        g_assert_cmphex(config_of(world, i, COMMAND, 2), ==, 0);
+    }
+}
+
+/* §6.2.3: a one clears the error bit, a zero leaves it; nothing sets it from outside. */
+static void test_status(struct world *world, gconstpointer data)
+{
+    struct pci_function *function = world->pci.functions;
+    set_config(world, STATUS, 2, 0xFFFF);
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0);
+    pci_function_set_status(function, 0xFFFF);
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0xF900);
+    set_config(world, STATUS, 2, 0);
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0xF900);
+    set_config(world, STATUS, 2, 0x2000);
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0xD900);
+    set_config(world, STATUS + 1, 1, 0x81);
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0x5800);
+    set_config(world, COMMAND, 4, 0x48000004); /* the register beside it, in one write */
+    g_assert_cmphex(config(world, COMMAND, 4), ==, 0x10000004);
+}
+
 static void test_config_edges(struct world *world, gconstpointer data)
 {
     g_assert_cmphex(config(world, 0xFF, 4), ==, ONES);
@@ -157,141 +128,16 @@ static void test_config_edges(struct world *world, gconstpointer data)
     set_config(world, 0xFF, 4, 0);
 }
 
-static void test_sizing(struct world *world, gconstpointer data)
-{
-    static const uint32_t masks[PCI_BARS + 1] = { 0xFFFFFF00, 0, 0xFFF00000 };
-    set_config(world, COMMAND, 2, DECODE);
-    for (unsigned bar = 0; bar < G_N_ELEMENTS(masks); bar++) {
-        set_config(world, BAR0 + 4 * bar, 4, ONES);
-        g_assert_cmphex(config(world, BAR0 + 4 * bar, 4), ==, masks[bar]);
-    }
-    /* The expansion ROM's register is not there either. */
-    set_config(world, 0x30, 4, 0xFFFFF800);
-    g_assert_cmphex(config(world, 0x30, 4), ==, 0);
-    g_assert_cmpuint(world->attempts, ==, 0);
-}
-
-static void test_decoding(struct world *world, gconstpointer data)
-{
-    set_config(world, BAR0, 4, 0xF0000000);
-    g_assert_cmpuint(world->claims, ==, 0);
-    set_config(world, COMMAND, 2, DECODE);
-    g_assert_cmpuint(world->claims, ==, 1);
-    set_memory(world, 0xF0000000, 4, 0x12345678);
-    g_assert_cmphex(memory(world, 0xF0000000, 4), ==, 0x12345678);
-    g_assert_cmphex(memory(world, 0xF0000100, 4), ==, ONES);
-    g_assert_cmphex(memory(world, 0xF00000FD, 4), ==, ONES);
-
-    /* Sized while it decodes, as careless firmware does: gone, and back. */
-    set_config(world, BAR0, 4, ONES);
-    g_assert_cmpuint(world->claims, ==, 0);
-    g_assert_cmphex(memory(world, 0xFFFFFF00, 4), ==, ONES);
-    set_config(world, BAR0, 4, 0xF0000000);
-    g_assert_cmphex(memory(world, 0xF0000000, 4), ==, 0x12345678);
-
-    set_config(world, COMMAND + 1, 1, 0x04); /* the other byte of the register */
-    g_assert_cmpuint(world->claims, ==, 1);
-    set_config(world, COMMAND, 1, 0);
-    g_assert_cmpuint(world->claims, ==, 0);
-    g_assert_cmphex(memory(world, 0xF0000000, 4), ==, ONES);
-}
-
-static void test_moving(struct world *world, gconstpointer data)
-{
-    set_config(world, COMMAND, 2, DECODE);
-    set_config(world, BAR0, 4, 0xF0000000);
-    set_memory(world, 0xF0000000, 4, 0xCAFEF00D);
-    set_config(world, BAR0, 4, 0xF1000000);
-    g_assert_cmphex(memory(world, 0xF0000000, 4), ==, ONES);
-    g_assert_cmphex(memory(world, 0xF1000000, 4), ==, 0xCAFEF00D);
-
-    /* Byte by byte: each one moves it. */
-    set_config(world, BAR0 + 3, 1, 0xE0);
-    g_assert_cmphex(memory(world, 0xE0000000, 4), ==, 0xCAFEF00D);
-    set_config(world, BAR0 + 1, 2, 0x02AB);
-    g_assert_cmphex(memory(world, 0xE002AB00, 4), ==, 0xCAFEF00D);
-
-    /* The low bits are not part of the address. */
-    set_config(world, BAR0, 4, 0xE00000FF);
-    g_assert_cmphex(config(world, BAR0, 4), ==, 0xE0000000);
-    g_assert_cmphex(memory(world, 0xE0000000, 4), ==, 0xCAFEF00D);
-
-    /* The same value again changes nothing. */
-    unsigned attempts = world->attempts;
-    set_config(world, BAR0, 4, 0xE0000000);
-    g_assert_cmpuint(world->attempts, ==, attempts);
-    g_assert_cmpuint(world->claims, ==, 1);
-}
-
-/* Address 0 and the top are never claimed; the place below the top is. */
-static void test_impossible_places(struct world *world, gconstpointer data)
-{
-    set_config(world, COMMAND, 2, DECODE);
-    set_config(world, BAR0, 4, 0);
-    set_config(world, BAR0, 4, 0xFFFFFF00);
-    set_config(world, BAR2, 4, 0xFFF00000);
-    g_assert_cmpuint(world->attempts, ==, 0);
-    set_config(world, BAR0, 4, 0xFFFFFE00);
-    set_config(world, BAR2, 4, 0xFFE00000);
-    g_assert_cmpuint(world->claims, ==, 2);
-    g_assert_cmphex(memory(world, 0xFFFFFE08, 4), ==, 0);
-}
-
-static void expect_warning(void)
-{
-    g_test_expect_message("pci", G_LOG_LEVEL_WARNING, "*1af4:1110: BAR*does not answer*");
-}
-
-/* One BAR on top of another does not answer, and does as soon as there is room. */
-static void test_overlap(struct world *world, gconstpointer data)
-{
-    set_config(world, COMMAND, 2, DECODE);
-    set_config(world, BAR2, 4, 0xF0000000);
-    expect_warning();
-    set_config(world, BAR0, 4, 0xF0000000);
-    g_test_assert_expected_messages();
-    g_assert_cmpuint(world->claims, ==, 1);
-    g_assert_cmphex(memory(world, 0xF0000008, 1), ==, 8);
-
-    set_config(world, BAR2, 4, 0xF0100000);
-    g_assert_cmpuint(world->claims, ==, 2);
-    g_assert_cmphex(memory(world, 0xF0000008, 1), ==, 0);
-    g_assert_cmphex(memory(world, 0xF0100008, 1), ==, 8);
-
-    /* Both in one write: BAR1 lies between them, so byte lanes never join; off and on do. */
-    set_config(world, COMMAND, 2, 0);
-    set_config(world, BAR0, 4, 0xF0100000);
-    set_config(world, BAR2, 4, 0xF0000000);
-    set_config(world, COMMAND, 2, DECODE);
-    g_assert_cmpuint(world->claims, ==, 2);
-    g_assert_cmphex(memory(world, 0xF0000008, 1), ==, 8);
-    g_assert_cmphex(memory(world, 0xF0100008, 1), ==, 0);
-}
-
-/* However often the guest makes it fail, there is one line in the log. */
-static void test_claim_fails(struct world *world, gconstpointer data)
-{
-    world->refuse = true;
-    expect_warning();
-    for (unsigned i = 0; i < 1000; i++) {
-        set_config(world, BAR0, 4, 0xF0000000 + 0x100 * i);
-        set_config(world, COMMAND, 2, i & DECODE);
-    }
-    g_test_assert_expected_messages();
-    g_assert_cmpuint(world->attempts, >, 500);
-    g_assert_cmpuint(world->claims, ==, 0);
-
-    world->refuse = false;
-    set_config(world, COMMAND, 2, DECODE);
-    g_assert_cmpuint(world->claims, ==, 1);
-}
-
+/* Whatever is written anywhere: identity stays, and nothing decodes that is switched off. */
 static void test_random(struct world *world, gconstpointer data)
 {
-    static const uint8_t favourites[] = { COMMAND, BAR0, BAR0 + 1, BAR0 + 3, BAR2, BAR2 + 2 };
+    static const uint8_t favourites[] = { COMMAND, BAR(0),     BAR(1), BAR(2),     BAR(3),
+                                          BAR(4),  BAR(0) + 3, ROM,    BAR(2) + 2, 0x44 };
+    struct pci_function *function = world->pci.functions;
+    world->placed_size = full.bars[2].size;
     world->refuse = true; /* the warning, once and for all */
     expect_warning();
-    set_config(world, BAR0, 4, 0xF0000000);
+    set_config(world, BAR(0), 4, 0xF0000000);
     set_config(world, COMMAND, 2, DECODE);
     g_test_assert_expected_messages();
     world->refuse = false;
@@ -302,11 +148,20 @@ static void test_random(struct world *world, gconstpointer data)
         if (g_test_rand_bit())
             offset = favourites[g_test_rand_int_range(0, G_N_ELEMENTS(favourites))];
         uint64_t value = (uint64_t)g_test_rand_int() << 32 | (uint32_t)g_test_rand_int();
-        ioreq_bus_write(world->bus, IOREQ_PCI, offset, size,
+        uint64_t address = ((uint64_t)SLOT << 35) + offset;
+        ioreq_bus_write(world->bus, IOREQ_PCI, address, size,
                         g_test_rand_bit() ? value : UINT64_MAX);
-        ioreq_bus_read(world->bus, IOREQ_PCI, offset, size);
+        ioreq_bus_read(world->bus, IOREQ_PCI, address, size);
+        pci_function_set_intx(function, g_test_rand_bit());
+        pci_function_raise(function, g_test_rand_int_range(0, 70));
+
+        uint16_t command = config(world, COMMAND, 2);
+        bool asleep = config(world, pci_function_capability(function, 1, 0) + 4, 1) & 3;
+        unsigned most = (command & IO_DECODE ? 1 : 0) + (command & DECODE ? 3 : 0);
         g_assert_cmphex(config(world, 0, 4), ==, 0x11101AF4);
-        g_assert_cmpuint(world->claims, <=, config(world, COMMAND, 2) & DECODE ? 2 : 0);
+        g_assert_cmpuint(world->claims, <=, asleep ? 0 : most);
+        g_assert_true(!world->placed || (command & DECODE && !asleep));
+        g_assert_true(!world->line[SLOT] || !(command & 0x400 || asleep));
     }
 }
 
@@ -314,7 +169,7 @@ static void test_random(struct world *world, gconstpointer data)
 static void test_shmem_registers(struct world *world, gconstpointer data)
 {
     const uint64_t base = 0xF0000000;
-    set_config(world, BAR0, 4, base);
+    set_config(world, BAR(0), 4, base);
     set_config(world, COMMAND, 2, DECODE);
 
     set_memory(world, base, 8, UINT64_C(0x8877665544332211));
@@ -350,24 +205,13 @@ static void test_shmem_registers(struct world *world, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *path;
-        void (*test)(struct world *world, gconstpointer data);
-    } tests[] = {
-        { "/pci/header", test_header },
-        { "/pci/write-masks", test_write_masks },
-        { "/pci/config-edges", test_config_edges },
-        { "/pci/sizing", test_sizing },
-        { "/pci/decoding", test_decoding },
-        { "/pci/moving", test_moving },
-        { "/pci/impossible-places", test_impossible_places },
-        { "/pci/overlap", test_overlap },
-        { "/pci/claim-fails", test_claim_fails },
-        { "/pci/random", test_random },
-        { "/pci/shmem-registers", test_shmem_registers },
-    };
     g_test_init(&argc, &argv, NULL);
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        g_test_add(tests[i].path, struct world, NULL, set_up, tests[i].test, tear_down);
+    world_test("/pci/header", &plain, test_header);
+    world_test("/pci/write-masks", &plain, test_write_masks);
+    world_test("/pci/command", NULL, test_command);
+    world_test("/pci/status", &plain, test_status);
+    world_test("/pci/config-edges", &plain, test_config_edges);
+    world_test("/pci/random", &full, test_random);
+    world_test("/pci/shmem-registers", &plain, test_shmem_registers);
     return g_test_run();
 }
