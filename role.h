@@ -2,7 +2,7 @@
  * A role: one kind of device model, run as a process of its own for one guest.
  *
  * To add a role, write a folder with a `const struct role` in it and name that in the table of
- * rolemodel.c.  Everything every role needs is done here: the command line
+ * roles.c (docs/writing-a-role.rst).  Everything every role needs is done here: the command line
  * (`rolemodel ROLE --domid N [--option KEY=VALUE]...`), the connection to xenstore, telling the
  * supervisor that it is ready, and leaving when it is told to (SIGTERM, SIGINT, SIGHUP) or when
  * the guest is gone.
@@ -65,6 +65,9 @@ struct role {
      */
     void (*stop)(void *instance);
 };
+
+/* All roles, ending with NULL. */
+extern const struct role *const role_table[];
 
 unsigned role_process_domid(struct role_process *process);
 struct xen_store *role_process_store(struct role_process *process);

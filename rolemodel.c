@@ -9,17 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hw/hw.h"
-#include "pvbackends/pvbackends.h"
 #include "role.h"
 #include "toolstack/toolstack.h"
-
-/* The role table: a new role is one folder and one line here. */
-static const struct role *const roles[] = {
-    &disk_role,
-    &shmem_role,
-    NULL,
-};
 
 struct command {
     const char *name;
@@ -39,7 +30,7 @@ static int usage(FILE *to)
     for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
     fputs("\nRoles (rolemodel ROLE --domid N):\n", to);
-    for (const struct role *const *role = roles; *role; role++)
+    for (const struct role *const *role = role_table; *role; role++)
         fprintf(to, "  %-8s %s\n", (*role)->name, (*role)->summary);
     return to == stdout ? 0 : 2;
 }
@@ -59,7 +50,7 @@ int main(int argc, char **argv)
 
     g_autofree char *called = g_path_get_basename(argv[0]);
     if (strcmp(called, "rolemodel-dm") == 0)
-        return supervisor_main(roles, argc, argv);
+        return supervisor_main(role_table, argc, argv);
 
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
@@ -70,9 +61,9 @@ int main(int argc, char **argv)
         return usage(argc > 1 ? stdout : stderr);
     for (gsize i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (strcmp(commands[i].name, name) == 0)
-            return commands[i].main(roles, argc - 1, argv + 1);
+            return commands[i].main(role_table, argc - 1, argv + 1);
     }
-    for (const struct role *const *role = roles; *role; role++) {
+    for (const struct role *const *role = role_table; *role; role++) {
         if (strcmp((*role)->name, name) == 0)
             return role_main(*role, argc - 1, argv + 1);
     }

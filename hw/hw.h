@@ -1,5 +1,5 @@
 /*
- * The roles that this floor offers to the table in rolemodel.c.
+ * The roles that this floor offers to the table in roles.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

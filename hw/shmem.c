@@ -10,20 +10,15 @@
 #define G_LOG_DOMAIN "shmem"
 #include "hw/hw.h"
 
-#include <string.h>
-
-#include "hw/hole.h"
-#include "hw/pci_slot.h"
+#include "hw/pci_role.h"
 #include "hw/shmem_registers.h"
 
 /* QEMU and libxl give out slots from 0 upwards. */
 #define DEFAULT_SLOT 30
-#define MAX_SLOT 31
 
 struct shmem {
     struct role_process *process;
-    struct ioreq_server *server;
-    struct pci_slots *slots;
+    struct pci_role *pci;
     struct shmem_registers registers;
 };
 
@@ -40,37 +35,19 @@ static const struct pci_description shmem_pci = {
 
 static void shmem_free(struct shmem *shmem)
 {
-    ioreq_server_free(shmem->server);
-    pci_slots_free(shmem->slots);
+    pci_role_free(shmem->pci);
     g_free(shmem);
-}
-
-static bool attach(struct shmem *shmem, guint64 slot, GError **error)
-{
-    unsigned domid = role_process_domid(shmem->process);
-    shmem->server = ioreq_server_new(domid, error);
-    if (!shmem->server ||
-        !ioreq_server_set_poll(shmem->server, role_process_option(shmem->process, "poll"), error))
-        return false;
-    shmem->slots = pci_slots_new(shmem->server, domid, role_process_store(shmem->process), error);
-    return shmem->slots &&
-           pci_slots_add(shmem->slots, slot, &shmem_pci, &shmem->registers, error) &&
-           ioreq_server_start(shmem->server, error);
 }
 
 static void *shmem_start(struct role_process *process, GError **error)
 {
-    guint64 slot;
-    if (!role_process_option_uint(process, "slot", 1, MAX_SLOT, DEFAULT_SLOT, &slot, error))
-        return NULL;
-
     struct shmem *shmem = g_new0(struct shmem, 1);
     shmem->process = process;
-    if (!attach(shmem, slot, error)) {
-        shmem_free(shmem);
-        return NULL;
-    }
-    return shmem;
+    shmem->pci = pci_role_new(process, &shmem_pci, DEFAULT_SLOT, &shmem->registers, error);
+    if (shmem->pci && pci_role_start(shmem->pci, error))
+        return shmem;
+    shmem_free(shmem);
+    return NULL;
 }
 
 static void shmem_stop(void *instance)
@@ -83,20 +60,10 @@ static void shmem_stop(void *instance)
 
 static bool shmem_hole(char *const *options, struct hole_function *function, GError **error)
 {
-    guint64 slot = DEFAULT_SLOT;
-
-    for (; *options; options++) {
-        if (g_str_has_prefix(*options, "slot=") &&
-            !g_ascii_string_to_unsigned(*options + strlen("slot="), 10, 1, MAX_SLOT, &slot, error))
-            return false;
-    }
-    function->devfn = slot << 3;
-    function->class_code = shmem_pci.class_code >> 8;
-    function->bars[0] = (struct hole_bar){ .size = SHMEM_REGISTERS_SIZE, .kind = HOLE_MEMORY32 };
-    return true;
+    return pci_role_hole(&shmem_pci, DEFAULT_SLOT, options, function, error);
 }
 
-static const char *const shmem_options[] = { "slot", "poll", NULL };
+static const char *const shmem_options[] = { PCI_ROLE_OPTIONS, NULL };
 
 const struct role shmem_role = {
     .name = "shmem",

@@ -50,6 +50,13 @@ stage() {
     if [[ -e $rig/guests/micro/Makefile ]]; then
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
+    # rolemodel with the doorbell role, which no guest of an administrator has.
+    local test_roles=$rig/../../build/plain/tests/roles/rolemodel-test
+    if [[ -e $test_roles ]]; then
+        mkdir -p "$1/rig/roles"
+        cp "$test_roles" "$1/rig/roles/rolemodel"
+        ln -s rolemodel "$1/rig/roles/rolemodel-dm"
+    fi
     # The conformance set is built with everything else, but not installed.
     local conformance=$rig/../../build/plain/tests/conformance/conformance
     if [[ -e $conformance ]]; then
