@@ -6,7 +6,6 @@
 #define GIB (UINT64_C(1) << 30)
 
 #define DEFAULT_HOLE_START UINT32_C(0xF0000000)
-#define LOW_HOLE_END UINT32_C(0xFC000000)
 #define IO_START UINT64_C(0xC000)
 #define IO_END UINT64_C(0x10000)
 
@@ -104,7 +103,7 @@ static uint32_t grow(const struct hole_guest *guest, uint64_t low_ram_end, uint6
 {
     uint32_t start = DEFAULT_HOLE_START;
 
-    while (needed > LOW_HOLE_END - start) {
+    while (needed > HOLE_END - start) {
         uint32_t lower = start << 1;
         if (lower == 0 || (!guest->relocate && lower < low_ram_end))
             break;
@@ -169,7 +168,7 @@ struct hole_map *hole_map_new(const struct hole_guest *guest)
     split_ram(guest, map);
     map->hole_start = guest->mmio_hole ? 4 * GIB - guest->mmio_hole * MIB
                                        : grow(guest, map->low_ram_end, placer.pending);
-    map->hole_end = LOW_HOLE_END;
+    map->hole_end = HOLE_END;
     move_ram(map);
     placer.relocate64 |= placer.pending > map->hole_end - map->hole_start;
     placer.low = (struct space){ map->hole_start, map->hole_end };

@@ -39,6 +39,9 @@
 #define HOLE_BARS 7
 #define HOLE_ROM 6
 
+/* Where the low hole ends: then come the pages of Xen and of the platform. */
+#define HOLE_END UINT32_C(0xFC000000)
+
 /* What xl takes as mmio_hole, in MiB; 0 in struct hole_guest is hvmloader's default. */
 #define HOLE_MIN_MIB 256
 #define HOLE_MAX_MIB 3840

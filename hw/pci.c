@@ -69,7 +69,6 @@ void pci_function_free(struct pci_function *function)
         link = &(*link)->next;
     *link = function->next;
     pci_function_set_intx(function, false);
-    pci_bars_withdraw(function);
     g_free(function->msix_table);
     g_free(function->name);
     g_free(function);

@@ -47,8 +47,11 @@
 
 /*
  * Real memory that its owner puts into the guest's address space, so that accesses to it are no
- * requests.  OPAQUE is the function's DEVICE.  Each place() that returned true is followed by one
- * withdraw() before the next place(), or when the function is freed.
+ * requests.  OPAQUE is the function's DEVICE.  place() puts it at FIRST, from wherever it is, or
+ * fails and leaves it there; withdraw() takes it out of the guest's sight.
+ *
+ * Moving it is expensive, and systems turn decoding off and on again while they size BARs; so it
+ * stays while the BAR still says where it is, or is being sized, even if it should not decode.
  */
 struct pci_memory {
     bool (*place)(void *opaque, uint64_t first, GError **error);
@@ -150,8 +153,8 @@ struct pci_function *pci_function_new(struct pci_bus *bus, unsigned slot,
 
 /*
  * NULL is fine.  What routes accesses here must have been taken down before; what the function
- * has claimed goes with that and is not released one by one.  Its INTx line is lowered and its
- * memory withdrawn.
+ * has claimed goes with that and is not released one by one.  Its INTx line is lowered; memory that
+ * was placed stays where it is.
  */
 void pci_function_free(struct pci_function *function);
 

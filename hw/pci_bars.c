@@ -208,6 +208,7 @@ static void claim(struct pci_function *function, unsigned index, uint64_t first)
     g_autoptr(GError) error = NULL;
     if (is_free(function, window, first, &error) && take(function, index, first, &error)) {
         window->claimed = first;
+        window->placed = window->bar.memory != NULL;
         return;
     }
     if (!function->failure_logged)
@@ -219,12 +220,18 @@ static void claim(struct pci_function *function, unsigned index, uint64_t first)
 
 static void release(struct pci_function *function, struct pci_window *window)
 {
-    if (window->bar.memory)
-        window->bar.memory->withdraw(function->device);
-    else
+    if (!window->bar.memory)
         function->bus->decoder->release(function->bus->opaque, space_of(window), window->claimed,
                                         window->bar.size);
     window->claimed = 0;
+}
+
+/* Memory that is not to be seen for the moment, but to stay: see struct pci_memory. */
+static bool lingers(const struct pci_function *function, unsigned index)
+{
+    const struct pci_window *window = &function->windows[index];
+    return window->bar.memory &&
+           (being_sized(function, index) || address_of(function, index) == window->claimed);
 }
 
 static bool release_unwanted(struct pci_function *function)
@@ -232,41 +239,54 @@ static bool release_unwanted(struct pci_function *function)
     bool released = false;
     for (unsigned index = 0; index < PCI_WINDOWS; index++) {
         struct pci_window *window = &function->windows[index];
-        if (window->claimed && window->claimed != wanted(function, index)) {
-            release(function, window);
-            released = true;
-        }
+        if (!window->claimed || window->claimed == wanted(function, index) ||
+            lingers(function, index))
+            continue;
+        release(function, window);
+        released = true;
     }
     return released;
 }
 
-static void claim_wanted(struct pci_function *function)
+static void claim_wanted(struct pci_function *function, bool memory)
 {
     for (unsigned index = 0; index < PCI_WINDOWS; index++) {
+        const struct pci_window *window = &function->windows[index];
         uint64_t first = wanted(function, index);
-        if (first && !function->windows[index].claimed)
+        if (first && !window->claimed && memory == (window->bar.memory != NULL))
             claim(function, index, first);
     }
+}
+
+/* Memory that found no new place leaves the one it had. */
+static void withdraw_unclaimed(struct pci_function *function)
+{
+    for (unsigned index = 0; index < PCI_WINDOWS; index++) {
+        struct pci_window *window = &function->windows[index];
+        if (!window->placed || window->claimed)
+            continue;
+        window->bar.memory->withdraw(function->device);
+        window->placed = false;
+    }
+}
+
+/* Memory first, because it leaves its old place only when it has a new one. */
+static void claim_all(struct pci_function *function)
+{
+    claim_wanted(function, true);
+    withdraw_unclaimed(function);
+    claim_wanted(function, false);
 }
 
 /* Releases before it claims, so that BARs can trade places. */
 void pci_bars_update(struct pci_function *function)
 {
     bool released = release_unwanted(function);
-    claim_wanted(function);
+    claim_all(function);
     if (!released)
         return;
     for (struct pci_function *other = function->bus->functions; other; other = other->next) {
         if (other != function)
-            claim_wanted(other);
-    }
-}
-
-void pci_bars_withdraw(struct pci_function *function)
-{
-    for (unsigned index = 0; index < PCI_WINDOWS; index++) {
-        struct pci_window *window = &function->windows[index];
-        if (window->claimed && window->bar.memory)
-            release(function, window);
+            claim_all(other);
     }
 }

@@ -56,6 +56,7 @@ struct pci_register {
 struct pci_window {
     struct pci_bar bar;
     uint64_t claimed; /* where it answers; 0 for nowhere */
+    bool placed;      /* memory that the guest sees */
 };
 
 struct pci_function {
@@ -118,7 +119,6 @@ void pci_bars_init(struct pci_function *function, const struct pci_description *
 
 /* Claims and releases what the guest's last write asks for, in this function and its neighbours. */
 void pci_bars_update(struct pci_function *function);
-void pci_bars_withdraw(struct pci_function *function);
 
 void pci_capabilities_init(struct pci_function *function,
                            const struct pci_description *description);

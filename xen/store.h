@@ -3,7 +3,8 @@
  * in the GLib main loop.
  *
  * Source: xenstore.h and docs/misc/xenstore.txt of Xen.
- * Threads: a store belongs to the thread that runs the main context; nothing here is for others.
+ * Threads: a store belongs to the thread that runs the main context; one without a watch, to one
+ * thread at a time.
  * Errors: GError in G_FILE_ERROR with the errno of libxenstore (ENOENT: no such node).
  * Units: paths are absolute, or relative to the own domain's home as xenstored resolves them.
  *

@@ -50,12 +50,13 @@ stage() {
     if [[ -e $rig/guests/micro/Makefile ]]; then
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
-    # rolemodel with the doorbell role, which no guest of an administrator has.
-    local test_roles=$rig/../../build/plain/tests/roles/rolemodel-test
-    if [[ -e $test_roles ]]; then
+    # rolemodel with the doorbell role, which no guest of an administrator has; users of the shmem role's memory.
+    local programs=$rig/../../build/plain/tests/roles
+    if [[ -e $programs ]]; then
         mkdir -p "$1/rig/roles"
-        cp "$test_roles" "$1/rig/roles/rolemodel"
+        cp "$programs/rolemodel-test" "$1/rig/roles/rolemodel"
         ln -s rolemodel "$1/rig/roles/rolemodel-dm"
+        cp "$programs/shmem-peer" "$programs/shmem-user" "$1/rig/"
     fi
     # The conformance set is built with everything else, but not installed.
     local conformance=$rig/../../build/plain/tests/conformance/conformance

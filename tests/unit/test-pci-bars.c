@@ -346,16 +346,17 @@ static void test_placed(struct world *world, gconstpointer data)
     g_assert_cmphex(world->placed, ==, 0x4000000000);
     set_config(world, BAR(2), 4, 0x80000000);
     g_assert_cmphex(world->placed, ==, 0x4080000000);
-    g_assert_cmpuint(world->withdrawals, ==, 1);
+    g_assert_cmpuint(world->placements, ==, 2);
+    g_assert_cmpuint(world->withdrawals, ==, 0); /* it has moved */
 
-    /* What cannot be placed is not withdrawn, and is tried again. */
+    /* What cannot be placed leaves the place that it had, and is tried again. */
     world->refuse = true;
     expect_warning();
     set_config(world, BAR(3), 4, 0x50);
     g_test_assert_expected_messages();
     g_assert_cmphex(world->placed, ==, 0);
     set_config(world, BAR(3), 4, 0x51);
-    g_assert_cmpuint(world->withdrawals, ==, 2);
+    g_assert_cmpuint(world->withdrawals, ==, 1);
     world->refuse = false;
     set_config(world, BAR(3), 4, 0x51);
     g_assert_cmphex(world->placed, ==, 0x5180000000);
@@ -368,12 +369,47 @@ static void test_placed(struct world *world, gconstpointer data)
     g_assert_cmpuint(world->claims, ==, 0);
     set_config(world, BAR(3), 4, 1);
     g_assert_cmpuint(world->claims, ==, 1);
-    set_config(world, COMMAND, 2, 0);
-    g_assert_cmphex(world->placed, ==, 0);
-    set_config(world, COMMAND, 2, DECODE);
+
+    /* It stays with who has it when the function goes. */
     unsigned withdrawals = world->withdrawals;
     pci_function_free(world->pci.functions);
-    g_assert_cmpuint(world->withdrawals, ==, withdrawals + 1);
+    g_assert_cmpuint(world->withdrawals, ==, withdrawals);
+}
+
+/* Linux sizes BARs with decoding off, half by half, and lets each be as it was in between. */
+static void test_placed_lingers(struct world *world, gconstpointer data)
+{
+    world->placed_size = 2 * GIB;
+    set_config(world, BAR(2), 4, 0x80000000);
+    set_config(world, BAR(3), 4, 0x40);
+    g_assert_cmphex(world->placed, ==, 0);
+    set_config(world, COMMAND, 2, DECODE);
+    set_config(world, COMMAND, 2, 0);
+    set_config(world, BAR(2), 4, ONES);
+    set_config(world, BAR(2), 4, 0x8000000C);
+    set_config(world, BAR(3), 4, ONES);
+    set_config(world, BAR(3), 4, 0x40);
+    g_assert_cmphex(world->placed, ==, 0x4080000000);
+    set_config(world, COMMAND, 2, DECODE);
+    g_assert_cmphex(world->placed, ==, 0x4080000000);
+    g_assert_cmpuint(world->placements, ==, 1);
+    g_assert_cmpuint(world->withdrawals, ==, 0);
+
+    /* While it stays there, it is in the way of others. */
+    set_config(world, COMMAND, 2, 0);
+    world_add(world, NEIGHBOUR, &placing);
+    g_test_expect_message("pci", G_LOG_LEVEL_WARNING, "*BAR 2 does not answer at 0x4080000000*");
+    set_config_of(world, NEIGHBOUR, BAR(2), 4, 0x80000000);
+    set_config_of(world, NEIGHBOUR, BAR(3), 4, 0x40);
+    set_config_of(world, NEIGHBOUR, COMMAND, 2, DECODE);
+    g_test_assert_expected_messages();
+    g_assert_cmpuint(world->placements, ==, 1);
+
+    /* Another address, and it leaves, though only decoding gives it the new place. */
+    set_config(world, BAR(3), 4, 0x50);
+    g_assert_cmpuint(world->withdrawals, ==, 1);
+    g_assert_cmphex(world->placed, ==, 0x4080000000); /* the neighbour's */
+    g_assert_cmpuint(world->placements, ==, 2);
 }
 
 int main(int argc, char **argv)
@@ -390,5 +426,6 @@ int main(int argc, char **argv)
     world_test("/pci-bars/trading-places", &small, test_trading_places);
     world_test("/pci-bars/claim-fails", &small, test_claim_fails);
     world_test("/pci-bars/placed", &placing, test_placed);
+    world_test("/pci-bars/placed-lingers", &placing, test_placed_lingers);
     return g_test_run();
 }

@@ -25,7 +25,8 @@ equal() { [[ $2 == "$3" ]] || fail "$1: expected '$2', got '$3'"; }
 has() { grep -qaE -e "$2" "$1" || fail "no line of ${1##*/} is like: $2"; }
 
 # vm NAME pv|pvh|hvm [LINE...] [<<SCRIPT]: writes NAME.cfg.
-# SCRIPT is what the guest runs once Linux is up, with guests/init's words; without one, the lines say what to boot.
+# SCRIPT is what the guest runs once Linux is up, with guests/init's words; files in NAME.d go with it. Without a script,
+# the lines say what to boot.
 # LINE is a line of xl.cfg, and wins over what is set here. disk=SPEC may come several times, SPEC in xl's syntax;
 # disk=tools is dom0's own root as /dev/xvdz, read-only and served by the kernel's blkback whatever the device model.
 vm() {
@@ -39,9 +40,9 @@ vm() {
     [[ -z $DM ]] || lines+=("device_model_override=\"$DM\"")
     [[ $type != hvm ]] || lines+=('vga="none"' nographic=1 usb=0 'hdtype="ahci"')
     if [[ $script ]]; then
-        mkdir "$name.d"
+        mkdir -p "$name.d"
         printf '%s\n' "$script" >"$name.d/script"
-        (cd "$name.d" && echo script | cpio --quiet -o -H newc) >"$name.cpio"
+        (cd "$name.d" && find . -type f | cpio --quiet -o -H newc) >"$name.cpio"
         if [[ $type == hvm ]]; then
             cp /rig/hvm.img "$name.img"
             mcopy -i "$name.img" "$name.cpio" ::script

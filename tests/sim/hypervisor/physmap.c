@@ -82,6 +82,37 @@ int sim_physmap_add(unsigned domid, uint64_t first, uint64_t count)
     return result;
 }
 
+/* Makes a hole in the file, so that frames that come back are zero. */
+static int punch(unsigned domid, uint64_t first, uint64_t count)
+{
+    int fd = sim_physmap_open(domid);
+    if (fd < 0)
+        return fd;
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int result = fallocate(fd, mode, first * SIM_PAGE, count * SIM_PAGE) < 0 ? -errno : 0;
+    close(fd);
+    return result;
+}
+
+int sim_physmap_remove(unsigned domid, uint64_t first, uint64_t count)
+{
+    struct sim_hypervisor *xen = sim_hypervisor();
+    int result = -ESRCH;
+
+    sim_lock(xen);
+    struct sim_domain *domain = sim_domain(domid);
+    if (domain) {
+        struct sim_rangeset *added = &domain->ioreq.frames_added;
+        uint64_t last = first + (count - 1);
+        bool there = sim_rangeset_contains(added, first, last);
+        result = there ? sim_rangeset_clear(added, first, last) : -EINVAL;
+    }
+    if (result == 0)
+        result = punch(domid, first, count);
+    sim_unlock(xen);
+    return result;
+}
+
 /* --- moving --- */
 
 /* Where one frame is: in which file. */

@@ -3,7 +3,8 @@
  * where the guest wants them, and the types that emulators give to frames.
  *
  * The contents are in a file of their own, sparse, with each frame at its own place.  They can be
- * mapped as foreign memory; guest.h and grants reach only the guest's memory proper.
+ * mapped as foreign memory; guest.h and grants reach only the guest's memory proper.  Unlike Xen's,
+ * mappings do not follow a frame that is moved: they show the frame that is there now.
  *
  * Errors: 0 or a negative errno, as the hypercalls.
  * Threads: any.
@@ -16,7 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SIM_MAX_GFN (UINT64_C(1) << 28) /* 1 TiB */
+#define SIM_ADDRESS_BITS 40 /* of guest-physical addresses: 1 TiB */
+#define SIM_MAX_GFN (UINT64_C(1) << (SIM_ADDRESS_BITS - 12))
 
 struct sim_hypervisor;
 struct sim_domain;
@@ -29,6 +31,9 @@ int sim_physmap_open(unsigned domid);
 
 /* Adds frames that are zero; those in the guest's memory are there already. */
 int sim_physmap_add(unsigned domid, uint64_t first, uint64_t count);
+
+/* Takes out frames that were added; their contents are gone. */
+int sim_physmap_remove(unsigned domid, uint64_t first, uint64_t count);
 int sim_physmap_move(unsigned domid, uint64_t source, uint64_t dest, uint64_t count);
 
 /* TYPE is HVMMEM_*. */

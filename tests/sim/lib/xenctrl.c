@@ -1,5 +1,6 @@
 /*
- * As much of libxenctrl on the simulated hypervisor as Debian's QEMU and xenstored import.
+ * As much of libxenctrl on the simulated hypervisor as rolemodel and Debian's QEMU and xenstored
+ * import.
  *
  * Source: xenctrl.h; errors as of Xen 4.17.
  */
@@ -80,7 +81,7 @@ static void describe(unsigned domid, const struct sim_domain *domain, xc_dominfo
     info->max_vcpu_id = domain->vcpus - 1;
     info->handle[14] = domid >> 8;
     info->handle[15] = domid & 0xFF;
-    info->gpaddr_bits = 46;
+    info->gpaddr_bits = SIM_ADDRESS_BITS;
 }
 
 int xc_domain_getinfo(xc_interface *xch, uint32_t first_domid, unsigned int max_doms,
@@ -106,7 +107,33 @@ int xc_domain_shutdown(xc_interface *xch, uint32_t domid, int reason)
     return permitted(xch, __func__) ? call_result(sim_ioreq_shutdown(domid, reason)) : -1;
 }
 
-/* A guest has its memory from its creation; what is beyond is added. */
+/* --- memory --- */
+
+/* A guest has its memory from its creation; what is beyond is added.  How many extents came. */
+static unsigned long populate(unsigned domid, const xen_pfn_t *extents, unsigned long count,
+                              unsigned order)
+{
+    unsigned long done = 0;
+    while (done < count && order <= MAX_ORDER &&
+           sim_physmap_add(domid, extents[done], UINT64_C(1) << order) == 0)
+        done++;
+    return done;
+}
+
+int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long nr_extents,
+                               unsigned int extent_order, unsigned int mem_flags,
+                               xen_pfn_t *extent_start)
+{
+    struct sim_struck fault = { 0 };
+    if (sim_struck(__func__, &fault) && fault.error)
+        return 0; /* as when the host has no memory: none of the extents */
+    if (!permitted(xch, __func__))
+        return -1;
+    if (!sim_domain(domid))
+        return call_result(-ESRCH);
+    return populate(domid, extent_start, nr_extents, extent_order);
+}
+
 int xc_domain_populate_physmap_exact(xc_interface *xch, uint32_t domid, unsigned long nr_extents,
                                      unsigned int extent_order, unsigned int mem_flags,
                                      xen_pfn_t *extent_start)
@@ -115,12 +142,50 @@ int xc_domain_populate_physmap_exact(xc_interface *xch, uint32_t domid, unsigned
         return -1;
     if (!sim_domain(domid))
         return call_result(-ESRCH);
-    for (unsigned long i = 0; i < nr_extents; i++) {
-        if (extent_order > MAX_ORDER ||
-            sim_physmap_add(domid, extent_start[i], UINT64_C(1) << extent_order) < 0)
-            return call_result(-EBUSY);
-    }
-    return 0;
+    bool all = populate(domid, extent_start, nr_extents, extent_order) == nr_extents;
+    return all ? 0 : call_result(-EBUSY);
+}
+
+int xc_domain_decrease_reservation(xc_interface *xch, uint32_t domid, unsigned long nr_extents,
+                                   unsigned int extent_order, xen_pfn_t *extent_start)
+{
+    unsigned long done = 0;
+    if (!permitted(xch, __func__))
+        return -1;
+    while (done < nr_extents && extent_order <= MAX_ORDER &&
+           sim_physmap_remove(domid, extent_start[done], UINT64_C(1) << extent_order) == 0)
+        done++;
+    return done;
+}
+
+/* Limits are not simulated: any is fine. */
+static int any_limit(xc_interface *xch, uint32_t domid, const char *call)
+{
+    if (!permitted(xch, call))
+        return -1;
+    return call_result(sim_domain(domid) ? 0 : -ESRCH);
+}
+
+int xc_domain_setmaxmem(xc_interface *xch, uint32_t domid, uint64_t max_memkb)
+{
+    return any_limit(xch, domid, __func__);
+}
+
+int xc_get_paging_mempool_size(xc_interface *xch, uint32_t domid, uint64_t *size)
+{
+    *size = 0;
+    return any_limit(xch, domid, __func__);
+}
+
+int xc_set_paging_mempool_size(xc_interface *xch, uint32_t domid, uint64_t size)
+{
+    return any_limit(xch, domid, __func__);
+}
+
+int xc_physinfo(xc_interface *xch, xc_physinfo_t *info)
+{
+    memset(info, 0, sizeof(*info));
+    return permitted(xch, __func__) ? 0 : -1;
 }
 
 /* --- parameters of HVM guests --- */
