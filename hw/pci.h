@@ -15,12 +15,12 @@
  *     pci_function_set_intx(card->function, card->status != 0);
  *     pci_function_raise(card->function, 2);
  *
- * Nothing here knows Xen: the owner of the bus routes configuration accesses in (pci_config_ops)
+ * Nothing here calls Xen: the owner of the bus routes configuration accesses in (pci_config_ops)
  * and says how addresses are claimed and interrupts delivered (struct pci_bus).  hw/pci_slot.h
  * does all of that for an ioreq server.
  *
  * Sources: PCI Local Bus Specification 3.0, chapter 6 (sections are of it); PCI Bus Power
- * Management Interface Specification 1.2.
+ * Management Interface Specification 1.2; for event channels, Xen's hvm_inject_msi().
  * Threads: a bus and its functions belong to one thread at a time.
  * Units: bytes, ports of the I/O space.
  * Errors: a description that no function can have is a bug of its author and ends the program;
@@ -176,7 +176,8 @@ void pci_function_set_status(struct pci_function *function, uint16_t bits);
  *
  * A message is sent by MSI-X or else by MSI.  If the guest has given MSI fewer vectors than there
  * are, the higher ones share those.  While the vector is masked, or the function may not master
- * the bus (the command register, D3hot), one message pends.  False, and nothing happens, if
+ * the bus (the command register, D3hot), one message pends; but a message that Xen turns into an
+ * event channel is masked there and not by its vector's bit.  False, and nothing happens, if
  * neither is enabled or if there is no such vector, so a guest may choose the number.
  */
 void pci_function_set_intx(struct pci_function *function, bool level);

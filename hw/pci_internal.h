@@ -139,6 +139,9 @@ void pci_interrupts_update(struct pci_function *function);
 bool pci_may_send(const struct pci_function *function);
 void pci_send(struct pci_function *function, uint64_t address, uint32_t data);
 
+/* Do the mask bits of its vector count for this message? */
+bool pci_may_mask(uint64_t address, uint32_t data);
+
 void pci_msi_init(struct pci_function *function, const struct pci_msi *description);
 bool pci_msi_enabled(const struct pci_function *function);
 bool pci_msi_raise(struct pci_function *function, unsigned vector);

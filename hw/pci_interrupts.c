@@ -36,11 +36,27 @@ bool pci_may_send(const struct pci_function *function)
     return pci_in_d0(function) && pci_config(function, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
 }
 
+static bool is_message(uint64_t address)
+{
+    return ((uint32_t)address & MESSAGE_MASK) == MESSAGE_BASE;
+}
+
+/*
+ * A message without a vector, which no processor takes, is a guest's way to have it as an event
+ * channel: Xen's hvm_inject_msi() reads the channel's number from where the destination is.  The
+ * guest masks the channel; Linux sets the bits here and leaves them so (xen_hvm_setup_msi_irqs()).
+ */
+bool pci_may_mask(uint64_t address, uint32_t data)
+{
+    uint32_t channel = (address >> 32 & 0xFFFFFF00) | (address >> 12 & 0xFF);
+    return !is_message(address) || (data & 0xFF) || !channel;
+}
+
 /* A guest may have a message written anywhere; elsewhere it would change memory, which is refused.
  */
 void pci_send(struct pci_function *function, uint64_t address, uint32_t data)
 {
-    if (((uint32_t)address & MESSAGE_MASK) == MESSAGE_BASE)
+    if (is_message(address))
         function->bus->interrupts->inject_msi(function->bus->opaque, address, data);
 }
 

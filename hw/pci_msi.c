@@ -71,21 +71,31 @@ static unsigned allocated(const struct pci_function *function)
     return MIN(1u << log, function->msi_description.vectors);
 }
 
+static uint64_t address_of(const struct pci_function *function)
+{
+    uint64_t high = function->msi_description.address32 ? 0 : field(function, ADDRESS_HIGH, 4);
+    return high << 32 | field(function, ADDRESS, 4);
+}
+
+static uint32_t data_of(const struct pci_function *function)
+{
+    return field(function, data_offset(function), 2);
+}
+
 static void send(struct pci_function *function, unsigned vector)
 {
-    uint64_t address = field(function, ADDRESS, 4);
-    if (!function->msi_description.address32)
-        address |= (uint64_t)field(function, ADDRESS_HIGH, 4) << 32;
     uint32_t low = allocated(function) - 1;
-    uint32_t data = field(function, data_offset(function), 2);
-    pci_send(function, address, (data & ~low) | (vector & low));
+    pci_send(function, address_of(function), (data_of(function) & ~low) | (vector & low));
 }
 
 static uint32_t masked(const struct pci_function *function)
 {
     if (!pci_may_send(function))
         return UINT32_MAX;
-    return function->msi_description.masking ? field(function, mask_offset(function), 4) : 0;
+    if (!function->msi_description.masking ||
+        !pci_may_mask(address_of(function), data_of(function)))
+        return 0;
+    return field(function, mask_offset(function), 4);
 }
 
 void pci_msi_update(struct pci_function *function)

@@ -86,12 +86,15 @@ static void try_send(struct pci_function *function, unsigned vector)
     uint8_t *pending = &function->msix_pending[vector / 8];
     uint8_t bit = 1u << (vector % 8);
 
-    if (!(*pending & bit) || entry[ENTRY_CONTROL] & ENTRY_MASKED)
+    if (!(*pending & bit))
+        return;
+    uint64_t high = pci_get(entry + ENTRY_ADDRESS_HIGH, 4);
+    uint64_t address = high << 32 | pci_get(entry + ENTRY_ADDRESS, 4);
+    uint32_t data = pci_get(entry + ENTRY_DATA, 4);
+    if (entry[ENTRY_CONTROL] & ENTRY_MASKED && pci_may_mask(address, data))
         return;
     *pending &= ~bit;
-    uint64_t high = pci_get(entry + ENTRY_ADDRESS_HIGH, 4);
-    pci_send(function, high << 32 | pci_get(entry + ENTRY_ADDRESS, 4),
-             pci_get(entry + ENTRY_DATA, 4));
+    pci_send(function, address, data);
 }
 
 void pci_msix_update(struct pci_function *function)

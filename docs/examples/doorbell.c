@@ -1,7 +1,8 @@
 /*
  * The doorbell: a PCI function that interrupts the guest when the guest rings it.
  *
- * BAR0 (memory) and BAR1 (I/O ports) have the same registers of 32 bits:
+ * BAR0 (memory) and BAR1 (I/O ports) have the same registers of 32 bits.  An access of any size
+ * that starts where a register does reaches that register alone:
  *
  *   0x00  Scratch  read, write
  *   0x04  Rings    read: how often Ring was written

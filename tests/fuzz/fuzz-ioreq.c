@@ -2,10 +2,11 @@
  * ioreq pages: what Xen, or a guest that can reach the page, may leave in a vCPU's slot.
  *
  * Input: records of RECORD bytes, each a whole struct ioreq, issued one after the other to a bus
- * with two PCI functions whose BARs the requests themselves can move, a range of ports and guest
- * memory.  A write to a function's own window raises its interrupts.  Checked: every ready request
- * is answered, only data and state are written, no device or memory access leaves its range,
- * claims are possible places that never overlap, and interrupts go only where the guest said.
+ * with two PCI functions that have everything and one without capabilities, whose BARs the requests
+ * themselves can move, a range of ports and guest memory.  A write to a function's own window
+ * raises its interrupts.  Checked: every ready request is answered, only data and state are
+ * written, no device or memory access leaves its range, claims are possible places that never
+ * overlap, and interrupts go only where the guest said.
  *
  * Then the whole input once more, as a page of buffered requests.  Checked: they end, and so does a
  * ring whose indexes make no sense.
@@ -13,14 +14,14 @@
 
 #include <string.h>
 
-#include "hw/pci_internal.h" /* pci_msix_ops */
+#include "hw/pci_internal.h" /* pci_msix_ops, pci_may_mask() */
 #include "hw/shmem_registers.h"
 #include "ioreq/buffered.h"
 #include "ioreq/request.h"
 #include "tests/fuzz/fuzz.h"
 
 #define RECORD sizeof(struct ioreq)
-#define FUNCTIONS 2
+#define FUNCTIONS 3
 #define PORT 0x5000
 #define PORTS 0x100
 #define PORTS_LAST 0xFFFF
@@ -46,20 +47,22 @@ struct device {
 static struct device devices[FUNCTIONS];
 static struct pci_bus pci;
 
-/* Nothing that is claimed is where the memory of a function is. */
-static void check_place(uint64_t first, uint64_t size, uint64_t last_of_space)
+/* Nothing that is claimed is where the memory of a function is; its own moves away. */
+static void check_place(const struct device *own, uint64_t first, uint64_t size,
+                        uint64_t last_of_space)
 {
     g_assert(first && (first & (size - 1)) == 0 && first + (size - 1) <= last_of_space);
     for (unsigned i = 0; i < FUNCTIONS && last_of_space != PORTS_LAST; i++) {
         uint64_t placed = devices[i].placed;
-        g_assert(!placed || first > placed + (MEMORY_SIZE - 1) || first + (size - 1) < placed);
+        g_assert(!placed || &devices[i] == own || first > placed + (MEMORY_SIZE - 1) ||
+                 first + (size - 1) < placed);
     }
 }
 
 static bool claim(void *opaque, enum ioreq_space space, uint64_t first, uint64_t size,
                   const struct ioreq_ops *ops, void *device, GError **error)
 {
-    check_place(first, size, space == IOREQ_PORTS ? PORTS_LAST : UINT32_MAX);
+    check_place(NULL, first, size, space == IOREQ_PORTS ? PORTS_LAST : UINT32_MAX);
     return ioreq_bus_add(bus, space, first, size, ops, device, error);
 }
 
@@ -74,8 +77,8 @@ static const struct pci_decoder decoder = { claim, release };
 static bool place(void *opaque, uint64_t first, GError **error)
 {
     struct device *device = opaque;
-    g_assert(!device->placed);
-    check_place(first, MEMORY_SIZE, UINT64_MAX - 1);
+    g_assert(device->placed != first);
+    check_place(device, first, MEMORY_SIZE, UINT64_MAX - 1);
     if (first >> 40) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOSPC, "no");
         return false;
@@ -103,16 +106,20 @@ static void set_intx(void *opaque, unsigned slot, unsigned pin, bool level)
 static bool was_programmed(struct pci_function *function, uint64_t address, uint32_t data)
 {
     unsigned msi = pci_function_capability(function, PCI_CAPABILITY_MSI, 0);
+    if (!msi)
+        return false;
     uint64_t low = pci_config_ops.read(function, msi + 4, 4);
     uint64_t high = pci_config_ops.read(function, msi + 8, 4);
     uint32_t message = pci_config_ops.read(function, msi + 12, 2);
-    if (address == (high << 32 | low) && (data & ~3u) == (message & ~3u))
-        return pci_config_ops.read(function, msi + 2, 1) & 1;
+    if (address == (high << 32 | low) && (data & ~3u) == (message & ~3u) &&
+        pci_config_ops.read(function, msi + 2, 1) & 1)
+        return true;
     for (unsigned vector = 0; vector < VECTORS; vector++) {
         uint64_t entry = TABLE + 16 * vector;
-        if (pci_msix_ops.read(function, entry, 8) == address &&
-            pci_msix_ops.read(function, entry + 8, 8) == data)
-            return true; /* and the mask, above the data, is off */
+        bool masked = pci_msix_ops.read(function, entry + 12, 1) && pci_may_mask(address, data);
+        if (pci_msix_ops.read(function, entry, 8) == address && !masked &&
+            pci_msix_ops.read(function, entry + 8, 4) == data)
+            return true;
     }
     return false;
 }
@@ -169,7 +176,10 @@ static const struct pci_description description = {
     .interrupt_pin = 1,
     .bars[0] = { .size = SHMEM_REGISTERS_SIZE, .ops = &shmem_registers_ops },
     .bars[1] = { .size = PORTS, .ops = &window_ops, .type = PCI_BAR_IO },
-    .bars[2] = { .size = MEMORY_SIZE, .memory = &placed_memory, .type = PCI_BAR_MEMORY64 },
+    .bars[2] = { .size = MEMORY_SIZE,
+                 .memory = &placed_memory,
+                 .type = PCI_BAR_MEMORY64,
+                 .prefetchable = true },
     .bars[4] = { .size = 4096, .ops = &table_ops },
     .rom = { .size = 2048, .ops = &table_ops },
     .power_management = true,
@@ -177,6 +187,14 @@ static const struct pci_description description = {
     .msix = { .vectors = VECTORS, .bar = 4, .table = TABLE, .pba = 0xC00 },
     .vendor_bytes = { { 2, (const uint8_t[]){ 1, 2 } } },
 };
+
+static const struct pci_description bare = {
+    .bars[0] = { .size = SHMEM_REGISTERS_SIZE, .ops = &shmem_registers_ops },
+    .bars[1] = { .size = PORTS, .ops = &window_ops, .type = PCI_BAR_IO },
+};
+
+static const struct pci_description *const descriptions[FUNCTIONS] = { &description, &description,
+                                                                       &bare };
 
 static uint8_t *guest_memory(uint64_t address, size_t length)
 {
@@ -270,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(devices, 0, sizeof(devices));
     pci = (struct pci_bus){ &decoder, &interrupts, NULL, NULL };
     for (unsigned i = 0; i < FUNCTIONS; i++) {
-        devices[i].function = pci_function_new(&pci, i, &description, &devices[i]);
+        devices[i].function = pci_function_new(&pci, i, descriptions[i], &devices[i]);
         ioreq_bus_add(bus, IOREQ_PCI, (uint64_t)(i << 3) << 32, PCI_CONFIG_SIZE, &pci_config_ops,
                       devices[i].function, NULL);
     }
@@ -282,6 +300,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < FUNCTIONS; i++)
         pci_function_free(devices[i].function);
     for (unsigned i = 0; i < FUNCTIONS; i++)
-        g_assert(!devices[i].line && !devices[i].placed);
+        g_assert(!devices[i].line);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "hw/hole.h"
+#include "hw/pci_role.h"
 #include "toolstack/hole-config.h"
 #include "toolstack/hole-xlcfg.h"
 #include "toolstack/hole.h"
@@ -183,6 +184,37 @@ static void test_xlcfg(void)
     xlcfg_free(cfg);
 }
 
+/* The slot of a role's function is the same number as for the role itself: role.h. */
+static void test_role_slot(void)
+{
+    static const struct pci_description card = {
+        .class_code = 0xFF0000,
+        .bars[1] = { .size = 16, .type = PCI_BAR_IO },
+        .rom = { .size = 2048 },
+    };
+    static char given[][16] = { "poll=off", "slot=29", "slot=0x1d" };
+    static char refused[][16] = { "slot=0", "slot=32", "slot=0x20", "slot=" };
+    g_autoptr(GError) error = NULL;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(given); i++) {
+        struct hole_function function = { .name = "card" };
+        char *const options[] = { given[i], NULL };
+        g_assert_true(pci_role_hole(&card, 7, options, &function, &error));
+        g_assert_cmphex(function.devfn, ==, (i ? 29 : 7) << 3);
+        g_assert_cmphex(function.class_code, ==, 0xFF00);
+        g_assert_cmphex(function.bars[1].size, ==, 16);
+        g_assert_cmpuint(function.bars[1].kind, ==, HOLE_IO);
+        g_assert_cmphex(function.bars[HOLE_ROM].size, ==, 2048);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
+        struct hole_function function = { .name = "card" };
+        char *const options[] = { refused[i], NULL };
+        g_assert_false(pci_role_hole(&card, 7, options, &function, &error));
+        g_assert_nonnull(error);
+        g_clear_error(&error);
+    }
+}
+
 static void assert_refused(const char *text, const char *part)
 {
     g_autoptr(GError) error = NULL;
@@ -223,6 +255,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hole/advice", test_advice);
     g_test_add_func("/hole/planner", test_planner);
     g_test_add_func("/hole/xlcfg", test_xlcfg);
+    g_test_add_func("/hole/role-slot", test_role_slot);
     g_test_add_func("/hole/refused", test_refused);
     return g_test_run();
 }

@@ -15,6 +15,11 @@ static const struct pci_description card = {
     .rom = { .size = 2048, .ops = &window_ops },
 };
 
+static const struct pci_description small64 = {
+    .vendor = 0x1AF4,
+    .bars[0] = { .size = 4096, .ops = &window_ops, .type = PCI_BAR_MEMORY64 },
+};
+
 static const struct pci_description small = {
     .name = "small",
     .vendor = 0x1AF4,
@@ -70,6 +75,8 @@ static void test_sizing(struct world *world, gconstpointer data)
     world_end(world);
     for (unsigned log = 2; log <= 8; log++)
         size_bar(world, log % 6, (struct pci_bar){ .size = 1u << log, .type = PCI_BAR_IO }, 1);
+    /* Ports are never prefetchable: the bit belongs to the address. */
+    size_bar(world, 0, (struct pci_bar){ .size = 16, .type = PCI_BAR_IO, .prefetchable = true }, 1);
     for (unsigned log = 4; log <= 62; log++) {
         struct pci_bar bar = { .size = UINT64_C(1) << log };
         if (log <= 31)
@@ -110,7 +117,13 @@ static void test_sizing_halves(struct world *world, gconstpointer data)
     set_config(world, BAR(5), 4, 0x10);
     g_assert_cmphex(memory(world, 0x1000000123, 1), ==, 0x23);
 
+    /* A small one has places in the last 4 GiB of all, but this is none of them. */
+    world_add(world, NEIGHBOUR, &small64);
+    set_config_of(world, NEIGHBOUR, COMMAND, 2, DECODE);
+    set_config_of(world, NEIGHBOUR, BAR(0), 4, 0xE0000000);
     unsigned attempts = world->attempts;
+    set_config_of(world, NEIGHBOUR, BAR(1), 4, ONES);
+    g_assert_cmphex(config_of(world, NEIGHBOUR, BAR(1), 4), ==, ONES);
     set_config(world, BAR(0), 4, 0xFFFFFFF0);
     set_config(world, ROM, 4, 0xFFFFF801);
     set_config(world, ROM, 4, 0xFFFFFFFF);
@@ -156,6 +169,13 @@ static void test_decoding(struct world *world, gconstpointer data)
     set_config(world, COMMAND, 1, DECODE);
     set_config(world, ROM, 1, 0);
     g_assert_cmpuint(world->claims, ==, 1);
+
+    /* Ports and memory are spaces of their own, so the same address is no conflict. */
+    set_config(world, BAR(0), 4, 0xC000);
+    set_config(world, COMMAND, 2, IO_DECODE | DECODE);
+    g_assert_cmpuint(world->claims, ==, 2);
+    g_assert_cmphex(memory(world, 0xC042, 1), ==, 0x42);
+    g_assert_cmphex(ports(world, 0xC01E, 2), ==, 0x1E);
 }
 
 /* Address 0 and what is beyond the space are no places; the last place is one. */
@@ -166,7 +186,7 @@ static void test_impossible_places(struct world *world, gconstpointer data)
     set_config(world, ROM, 4, 1);
     for (unsigned i = 0; i < G_N_ELEMENTS(beyond); i++)
         set_config(world, BAR(1), 4, beyond[i]);
-    set_config(world, BAR(4), 4, 0xFFFFFFFC); /* as a 64-bit address: the end of everything */
+    set_config(world, BAR(4), 4, 0xC); /* as a 64-bit address: the end of everything */
     set_config(world, BAR(5), 4, 0xFFFFFFFE);
     g_assert_cmphex(config(world, BAR(5), 4), ==, 0xFFFFFFFE);
     g_assert_cmpuint(world->attempts, ==, 0);
@@ -230,7 +250,7 @@ static void test_moving(struct world *world, gconstpointer data)
 static void test_moving_halves(struct world *world, gconstpointer data)
 {
     set_config(world, COMMAND, 2, DECODE);
-    set_config(world, BAR(0), 4, 0x80000000);
+    set_config(world, BAR(0), 4, 0x80001000);
     g_assert_cmpuint(world->claims, ==, 1);
     expect_warning();
     set_config(world, BAR(4), 4, 0); /* 0: nowhere */
@@ -240,7 +260,7 @@ static void test_moving_halves(struct world *world, gconstpointer data)
     set_config(world, BAR(5), 4, 4);
     g_assert_cmphex(memory(world, 2 * 4 * GIB + 5, 1), ==, 0xFF);
     g_assert_cmphex(memory(world, 4 * 4 * GIB + 5, 1), ==, 5);
-    g_assert_cmphex(memory(world, 0x80000001, 1), ==, 1);
+    g_assert_cmphex(memory(world, 0x80001001, 1), ==, 1);
 
     /* A 64-bit BAR that fits below 4 GiB: high half to 0 puts it onto another one first. */
     world_add(world, NEIGHBOUR, &placing);
@@ -252,7 +272,7 @@ static void test_moving_halves(struct world *world, gconstpointer data)
     set_config_of(world, NEIGHBOUR, BAR(3), 4, 0);
     g_test_assert_expected_messages();
     g_assert_cmphex(world->placed, ==, 0);
-    g_assert_cmphex(memory(world, 0x80000001, 1), ==, 1);
+    g_assert_cmphex(memory(world, 0x80001001, 1), ==, 1);
     set_config_of(world, NEIGHBOUR, BAR(2), 4, 0);
     set_config_of(world, NEIGHBOUR, BAR(3), 4, 1);
     g_assert_cmphex(world->placed, ==, 0x100000000);

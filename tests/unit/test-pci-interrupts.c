@@ -12,10 +12,11 @@
 #define TABLE (TABLE_BAR + 0x1000)
 #define PBA (TABLE_BAR + 0x800)
 #define VECTORS 70
+#define DATA 0x10030 /* and the next 69 have a vector that is not 0 */
 #define INTX_DISABLE 0x0400
 #define INTERRUPT_STATUS 0x0008
 
-static const uint8_t vendor_bytes[] = { 0xAA, 0xBB, 0xCC, 0xDD, 0xEE };
+static const uint8_t vendor_bytes[] = { 0xAA, 0xBB, 0xCC, 0xDD };
 
 static const struct pci_description card = {
     .vendor = 0x1AF4,
@@ -25,11 +26,15 @@ static const struct pci_description card = {
     .power_management = true,
     .msi = { .vectors = 8, .masking = true },
     .msix = { .vectors = VECTORS, .bar = 0, .table = 0x1000, .pba = 0x800 },
-    .vendor_bytes = { { 5, vendor_bytes }, { 1, vendor_bytes } },
+    .vendor_bytes = { { 4, vendor_bytes }, { 1, vendor_bytes } },
 };
 
 static const struct pci_description msi32 = { .vendor = 0x1AF4,
                                               .msi = { .vectors = 32, .address32 = true } };
+
+static const struct pci_description msi32_masking = {
+    .vendor = 0x1AF4, .msi = { .vectors = 32, .address32 = true, .masking = true }
+};
 
 static const struct pci_description bare = { .vendor = 0x1AF4 };
 
@@ -54,7 +59,7 @@ static void test_list(struct world *world, gconstpointer data)
 {
     static const uint8_t ids[] = { PCI_CAPABILITY_PM, PCI_CAPABILITY_MSI, PCI_CAPABILITY_MSIX,
                                    PCI_CAPABILITY_VENDOR };
-    static const unsigned sizes[] = { 8, 0x18, 12, 8 };
+    static const unsigned sizes[] = { 8, 0x18, 12, 7 };
     struct pci_function *function = world->pci.functions;
     unsigned end = 0x40;
     for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++) {
@@ -68,14 +73,17 @@ static void test_list(struct world *world, gconstpointer data)
     g_assert_cmpuint(pci_function_capability(function, 0x10, 0), ==, 0);
 
     unsigned at = find(world, PCI_CAPABILITY_VENDOR);
-    g_assert_cmphex(config(world, at + 2, 2), ==, 0xAA08);
-    g_assert_cmphex(config(world, at + 4, 4), ==, 0xEEDDCCBB);
+    g_assert_cmphex(config(world, at + 2, 2), ==, 0xAA07);
+    g_assert_cmphex(config(world, at + 4, 4), ==, 0x00DDCCBB);
     set_config(world, at + 4, 4, 0);
-    g_assert_cmphex(config(world, at + 4, 4), ==, 0xEEDDCCBB);
+    g_assert_cmphex(config(world, at + 4, 4), ==, 0x00DDCCBB);
     unsigned second = pci_function_capability(function, PCI_CAPABILITY_VENDOR, 1);
     g_assert_cmpuint(config(world, at + 1, 1), ==, second);
+    g_assert_cmpuint(second, ==, end + 1); /* on the next dword, §6.7 */
     g_assert_cmphex(config(world, second, 4), ==, 0xAA040009);
     g_assert_cmpuint(pci_function_capability(function, PCI_CAPABILITY_VENDOR, 2), ==, 0);
+    set_config(world, STATUS, 2, 0xFFFF); /* read-only, §6.2.3 */
+    g_assert_cmphex(config(world, STATUS, 2), ==, 0x10);
 }
 
 static void test_no_list(struct world *world, gconstpointer data)
@@ -244,6 +252,15 @@ static void test_msi_masks(struct world *world, gconstpointer data)
     expect_message(world, MSG, 0x42);
     g_assert_cmphex(config(world, at + 0x14, 4), ==, 0);
 
+    /* Of 2 vectors each stands for four of the 8, with its mask and pending bits, too. */
+    set_config(world, at + 2, 2, 0x0011);
+    set_config(world, at + 0x10, 4, 0x02);
+    g_assert_true(pci_function_raise(function, 7));
+    g_assert_cmphex(config(world, at + 0x14, 4), ==, 0x02);
+    set_config(world, at + 0x10, 4, 0);
+    expect_message(world, MSG, 0x41);
+    set_config(world, at + 2, 2, 0x0031);
+
     /* What may not master the bus may not send, either. */
     set_config(world, COMMAND, 2, 0);
     g_assert_true(pci_function_raise(function, 1));
@@ -294,6 +311,28 @@ static void test_msi_32(struct world *world, gconstpointer data)
     expect_message(world, 0xFEEFFFFC, 0xABE0);
 }
 
+/* With a 32-bit address the mask and pending bits are 4 bytes lower, §6.8.1. */
+static void test_msi_32_masks(struct world *world, gconstpointer data)
+{
+    struct pci_function *function = world->pci.functions;
+    unsigned at = find(world, PCI_CAPABILITY_MSI);
+    g_assert_cmphex(config(world, at + 2, 2), ==, 0x010A);
+    set_config(world, COMMAND, 2, MASTER);
+    set_config(world, at + 4, 4, MSG);
+    set_config(world, at + 8, 4, 0x40);
+    set_config(world, at + 0xC, 4, ONES);
+    g_assert_cmphex(config(world, at + 0xC, 4), ==, ONES);
+    set_config(world, at + 2, 2, 0x0051);
+    g_assert_true(pci_function_raise(function, 31));
+    g_assert_cmpuint(world->sent, ==, 0);
+    g_assert_cmphex(config(world, at + 0x10, 4), ==, 0x80000000);
+    set_config(world, at + 0x10, 4, ONES);
+    g_assert_cmphex(config(world, at + 0x10, 4), ==, 0x80000000);
+    set_config(world, at + 0xC, 4, 0x7FFFFFFF);
+    expect_message(world, MSG, 0x5F);
+    g_assert_cmphex(config(world, at + 0x10, 4), ==, 0);
+}
+
 /* --- MSI-X --- */
 
 static unsigned set_up_msix(struct world *world)
@@ -303,7 +342,7 @@ static unsigned set_up_msix(struct world *world)
     set_config(world, COMMAND, 2, DECODE | MASTER);
     for (unsigned vector = 0; vector < VECTORS; vector++) {
         set_memory(world, TABLE + 16 * vector, 8, MSG + (UINT64_C(1) << 40));
-        set_memory(world, TABLE + 16 * vector + 8, 4, 0x10000 + vector);
+        set_memory(world, TABLE + 16 * vector + 8, 4, DATA + vector);
     }
     set_config(world, at + 2, 2, 0x8000);
     return at;
@@ -341,6 +380,7 @@ static void test_msix_registers(struct world *world, gconstpointer data)
     set_memory(world, PBA + 8, 8, UINT64_MAX);
     g_assert_cmphex(memory(world, PBA, 8), ==, 0);
     g_assert_cmphex(memory(world, PBA + 8, 8), ==, 0);
+    g_assert_cmphex(memory(world, PBA + 12, 4), ==, 0); /* it has whole qwords, §6.8.2 */
     g_assert_cmphex(memory(world, PBA + 16, 8), ==, 0x810);
     g_assert_cmphex(memory(world, PBA - 8, 8), ==, 0x7F8);
     g_assert_cmphex(memory(world, TABLE - 4, 4), ==, 0xFFC);
@@ -361,10 +401,10 @@ static void test_msix(struct world *world, gconstpointer data)
         g_assert_cmpuint(world->sent, ==, 0);
         g_assert_cmphex(memory(world, pba, 1), ==, bit);
         set_memory(world, TABLE + 16 * vector + 12, 4, 0);
-        expect_message(world, MSG + (UINT64_C(1) << 40), 0x10000 + vector);
+        expect_message(world, MSG + (UINT64_C(1) << 40), DATA + vector);
         g_assert_cmphex(memory(world, pba, 1), ==, 0);
         g_assert_true(pci_function_raise(function, vector));
-        expect_message(world, MSG + (UINT64_C(1) << 40), 0x10000 + vector);
+        expect_message(world, MSG + (UINT64_C(1) << 40), DATA + vector);
         set_memory(world, TABLE + 16 * vector + 12, 1, 1);
     }
     g_assert_false(pci_function_raise(function, VECTORS));
@@ -387,7 +427,7 @@ static void test_msix_function_mask(struct world *world, gconstpointer data)
     set_config(world, at + 2, 2, 0x8000);
     g_assert_cmpuint(world->sent, ==, 2);
     g_assert_cmphex(world->messages[0].address, ==, MSG + 0x1000 + (UINT64_C(1) << 40));
-    g_assert_cmphex(world->messages[1].data, ==, 0x10002);
+    g_assert_cmphex(world->messages[1].data, ==, DATA + 2);
     g_assert_cmphex(memory(world, PBA, 8), ==, 2);
     world->sent = 0;
 
@@ -442,6 +482,74 @@ static void test_msix_many(struct world *world, gconstpointer data)
         g_assert_cmphex(world->messages[vector].data, ==, vector);
 }
 
+/* --- event channels --- */
+
+/*
+ * Linux on Xen gives messages the number of an event channel (xen_msi_compose_msg()), which Xen's
+ * hvm_inject_msi() takes for one, and masks that; the mask bits it leaves set.
+ */
+static const struct {
+    uint64_t address;
+    uint32_t data;
+    bool sent; /* though masked */
+} masked_messages[] = {
+    { UINT64_C(0x100FEE55008), 0x4300, true }, /* 0x155 */
+    { UINT64_C(0x100FEE00008), 0x4300, true },
+    { 0xFEE01008, 0x4300, true },
+    { 0xFEEFF008, 0x4300, true },
+    { 0xFEE01008, 0x4301, false },             /* a vector */
+    { UINT64_C(0xFFFEE00008), 0x4300, false }, /* channel 0 is none */
+    { 0xFED01008, 0x4300, false },             /* memory */
+};
+
+static void test_channels_msi(struct world *world, gconstpointer data)
+{
+    struct pci_function *function = world->pci.functions;
+    unsigned at = find(world, PCI_CAPABILITY_MSI);
+    set_config(world, COMMAND, 2, MASTER);
+    set_config(world, at + 0x10, 4, ONES);
+    for (unsigned i = 0; i < G_N_ELEMENTS(masked_messages); i++) {
+        set_config(world, at + 4, 4, masked_messages[i].address);
+        set_config(world, at + 8, 4, masked_messages[i].address >> 32);
+        set_config(world, at + 0xC, 2, masked_messages[i].data);
+        set_config(world, at + 2, 2, 1);
+        g_assert_true(pci_function_raise(function, 0));
+        g_assert_cmphex(config(world, at + 0x14, 4), ==, !masked_messages[i].sent);
+        if (masked_messages[i].sent)
+            expect_message(world, masked_messages[i].address, masked_messages[i].data);
+        g_assert_cmpuint(world->sent, ==, 0);
+        set_config(world, at + 2, 2, 0);
+    }
+}
+
+static void test_channels_msix(struct world *world, gconstpointer data)
+{
+    struct pci_function *function = world->pci.functions;
+    unsigned at = set_up_msix(world);
+    for (unsigned i = 0; i < G_N_ELEMENTS(masked_messages); i++) {
+        set_memory(world, TABLE, 8, masked_messages[i].address);
+        set_memory(world, TABLE + 8, 4, masked_messages[i].data);
+        set_config(world, at + 2, 2, 0x8000);
+        g_assert_true(pci_function_raise(function, 0));
+        g_assert_cmphex(memory(world, PBA, 8), ==, !masked_messages[i].sent);
+        if (masked_messages[i].sent)
+            expect_message(world, masked_messages[i].address, masked_messages[i].data);
+        g_assert_cmpuint(world->sent, ==, 0);
+        set_config(world, at + 2, 2, 0);
+    }
+
+    /* What masks all of the function does so. */
+    set_memory(world, TABLE, 8, masked_messages[0].address);
+    set_memory(world, TABLE + 8, 4, masked_messages[0].data);
+    set_config(world, at + 2, 2, 0xC000);
+    g_assert_true(pci_function_raise(function, 0));
+    set_config(world, COMMAND, 2, DECODE);
+    set_config(world, at + 2, 2, 0x8000);
+    g_assert_cmpuint(world->sent, ==, 0);
+    set_config(world, COMMAND, 2, DECODE | MASTER);
+    expect_message(world, masked_messages[0].address, masked_messages[0].data);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -454,9 +562,12 @@ int main(int argc, char **argv)
     world_test("/pci-interrupts/msi", &card, test_msi);
     world_test("/pci-interrupts/msi-masks", &card, test_msi_masks);
     world_test("/pci-interrupts/msi-32", &msi32, test_msi_32);
+    world_test("/pci-interrupts/msi-32-masks", &msi32_masking, test_msi_32_masks);
     world_test("/pci-interrupts/msix-registers", &card, test_msix_registers);
     world_test("/pci-interrupts/msix", &card, test_msix);
     world_test("/pci-interrupts/msix-function-mask", &card, test_msix_function_mask);
     world_test("/pci-interrupts/msix-many", NULL, test_msix_many);
+    world_test("/pci-interrupts/channels-msi", &card, test_channels_msi);
+    world_test("/pci-interrupts/channels-msix", &card, test_channels_msix);
     return g_test_run();
 }
