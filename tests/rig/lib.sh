@@ -46,7 +46,7 @@ stage() {
     cp -a "$install/." "$1"
     mkdir -p "$1/rig"
     cp -r "$rig/dom0/." "$rig/scenarios" "$1/rig/"
-    cp "$cache/vmlinux" "$cache/guest.cpio" "$cache/hvm.img" "$1/rig/"
+    cp "$cache/vmlinux" "$cache/guest.cpio" "$cache/hvm.img" "$cache/rig-irq.ko" "$1/rig/"
     if [[ -e $rig/guests/micro/Makefile ]]; then
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
