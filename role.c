@@ -9,10 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A directory of xenstore with more than this is not one that we or libxl wrote. */
+#define PROCESSES_SHOWN 16
+
 struct role_process {
     const struct role *role;
     gint domid;
-    gint notify_fd;
+    gint notify_fd; /* the supervisor's; -1 without one */
+    role_check_fn *check;
+    void *check_opaque;
     GHashTable *options;
     struct xen_store *store;
     struct xen_store_watch *release_watch;
@@ -56,6 +61,12 @@ bool role_process_option_uint(struct role_process *process, const char *key, gui
 void role_process_stopped(struct role_process *process)
 {
     g_main_loop_quit(process->loop);
+}
+
+void role_process_set_check(struct role_process *process, role_check_fn *check, void *opaque)
+{
+    process->check = check;
+    process->check_opaque = opaque;
 }
 
 static void begin_stop(struct role_process *process)
@@ -111,7 +122,7 @@ static bool parse_command_line(struct role_process *process, int argc, char **ar
         { "option", 'o', 0, G_OPTION_ARG_STRING_ARRAY, &pairs, "Set an option of the role",
           "KEY=VALUE" },
         { "notify-fd", 0, 0, G_OPTION_ARG_INT, &process->notify_fd,
-          "Write READY to this descriptor when ready (the supervisor's)", "FD" },
+          "Say on this socket that the role is ready, and answer (the supervisor's)", "FD" },
         { NULL }
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
@@ -140,6 +151,20 @@ static bool write_pid(struct xen_store *store, void *opaque, GError **error)
         g_strdup_printf("device-model/%d/roles/%s", process->domid, process->role->name);
     g_autofree char *exists = xen_store_read(store, domain, NULL, error);
     return exists && xen_store_write(store, dir, "pid", error, "%d", getpid());
+}
+
+char *role_guest_processes(struct role_process *process)
+{
+    g_autofree char *domain = g_strdup_printf("/local/domain/%d", process->domid);
+    g_autofree char *dir = g_strdup_printf("device-model/%d/roles", process->domid);
+    g_autofree char *primary =
+        xen_store_read(process->store, domain, "image/device-model-pid", NULL);
+    g_auto(GStrv) names = xen_store_list(process->store, dir);
+    g_autoptr(GString) list = g_string_new(primary ? "the primary device model" : "");
+
+    for (unsigned i = 0; names[i] && i < PROCESSES_SHOWN; i++)
+        g_string_append_printf(list, "%s%s", list->len ? ", " : "", names[i]);
+    return list->len ? g_string_free(g_steal_pointer(&list), FALSE) : NULL;
 }
 
 /* For `rolemodel list`, if the role was started by hand; the supervisor does it for its own. */
@@ -183,14 +208,39 @@ static bool start(struct role_process *process, GError **error)
     return process->instance != NULL;
 }
 
+/* There is one answer to a question, so that the socket has room for it even if nobody reads. */
+static void answer(struct role_process *process, char text)
+{
+    if (write(process->notify_fd, &text, 1) < 0)
+        g_warning("cannot answer the supervisor: %s", g_strerror(errno));
+}
+
+static bool goes_on(struct role_process *process)
+{
+    return process->stopping || !process->check || process->check(process->check_opaque);
+}
+
+/* Without the supervisor, which may have ended, the role goes on as if it was started by hand. */
+static gboolean on_question(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct role_process *process = opaque;
+    char question;
+
+    ssize_t got = read(fd, &question, 1);
+    if (got == 1)
+        answer(process, goes_on(process) ? ROLE_GOES_ON : ROLE_HANGS);
+    if (got == 1 || (got < 0 && errno == EAGAIN))
+        return G_SOURCE_CONTINUE;
+    close(fd);
+    return G_SOURCE_REMOVE;
+}
+
 static bool tell_ready(struct role_process *process, GError **error)
 {
-    static const char ready[] = "READY\n";
     if (process->notify_fd < 0)
         return register_process(process, error);
-    if (write(process->notify_fd, ready, strlen(ready)) < 0)
-        g_warning("cannot tell the supervisor that the role is ready: %s", g_strerror(errno));
-    close(process->notify_fd);
+    answer(process, ROLE_GOES_ON);
+    g_unix_fd_add(process->notify_fd, G_IO_IN | G_IO_HUP, on_question, process);
     return true;
 }
 

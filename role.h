@@ -4,8 +4,8 @@
  * To add a role, write a folder with a `const struct role` in it and name that in the table of
  * roles.c (docs/writing-a-role.rst).  Everything every role needs is done here: the command line
  * (`rolemodel ROLE --domid N [--option KEY=VALUE]...`), the connection to xenstore, telling the
- * supervisor that it is ready, and leaving when it is told to (SIGTERM, SIGINT, SIGHUP) or when
- * the guest is gone.
+ * supervisor that it is ready and that it goes on, and leaving when it is told to (SIGTERM, SIGINT,
+ * SIGHUP) or when the guest is gone.
  *
  * Threads: all of this runs in the thread of main() and its GLib main loop.
  *
@@ -80,6 +80,26 @@ bool role_process_option_uint(struct role_process *process, const char *key, gui
                               guint64 max, guint64 fallback, guint64 *value, GError **error);
 
 void role_process_stopped(struct role_process *process);
+
+/*
+ * The supervisor asks every few seconds whether the role goes on.  That the main loop does is shown
+ * by its answer; CHECK is for the role's threads: has each come round since the last call?  It asks
+ * them to come round again, and must not wait for them.  It is not called any more once the role
+ * stops.  For a pci_role that has been done.
+ */
+typedef bool role_check_fn(void *opaque);
+void role_process_set_check(struct role_process *process, role_check_fn *check, void *opaque);
+
+/* Who serves the guest: "the primary device model, disk, shmem"; NULL if xenstore knows nobody. */
+char *role_guest_processes(struct role_process *process);
+
+/*
+ * What supervisor and role say to each other on the socket that --notify-fd names, a byte each: the
+ * role that it goes on, first when it is ready and then whenever it is asked.
+ */
+#define ROLE_QUESTION '?'
+#define ROLE_GOES_ON '+'
+#define ROLE_HANGS '-' /* the main loop goes on, but not what set_check() named */
 
 /* Runs ROLE with the arguments after its name; returns the exit status for main(). */
 int role_main(const struct role *role, int argc, char **argv);

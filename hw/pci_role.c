@@ -13,12 +13,32 @@ struct pci_role {
     struct pci_function *function;
 };
 
+static bool check(void *opaque)
+{
+    struct pci_role *role = opaque;
+    return ioreq_server_check(role->server);
+}
+
+/* The guest has as many servers as Xen allows: who may have them? */
+static void name_processes(struct role_process *process, GError **error)
+{
+    if (!error || !g_error_matches(*error, G_FILE_ERROR, G_FILE_ERROR_NOSPC))
+        return;
+    g_autofree char *processes = role_guest_processes(process);
+    g_prefix_error(error, "the guest is served by %s (see `rolemodel list`): ",
+                   processes ? processes : "processes that xenstore does not know");
+}
+
 static bool set_up(struct pci_role *role, struct role_process *process, GError **error)
 {
     unsigned domid = role_process_domid(process);
     role->server = ioreq_server_new(domid, error);
-    if (!role->server ||
-        !ioreq_server_set_poll(role->server, role_process_option(process, "poll"), error))
+    if (!role->server) {
+        name_processes(process, error);
+        return false;
+    }
+    role_process_set_check(process, check, role);
+    if (!ioreq_server_set_poll(role->server, role_process_option(process, "poll"), error))
         return false;
     role->slots = pci_slots_new(role->server, domid, role_process_store(process), error);
     return role->slots != NULL;

@@ -27,8 +27,9 @@ struct ioreq_group {
     evtchn_port_t buffered;                 /* ours, or 0 */
 
     GThread *thread; /* NULL when it has ended */
-    int stop_fd;
-    gint stop; /* atomic */
+    int wake_fd;
+    gint stop;  /* atomic */
+    gint asked; /* atomic: the thread is to come round */
 
     /* Of the thread. */
     struct ioreq_poll poll;
@@ -49,8 +50,11 @@ static void relax(void)
 #endif
 }
 
+/* Every loop of the thread comes by here, and so shows that it goes on. */
 static bool stopping(struct ioreq_group *group)
 {
+    if (g_atomic_int_get(&group->asked))
+        g_atomic_int_set(&group->asked, 0);
     return g_atomic_int_get(&group->stop);
 }
 
@@ -139,9 +143,13 @@ static void sleep_until_event(struct ioreq_group *group)
 {
     struct pollfd fds[] = {
         { .fd = xen_evtchn_fd(group->evtchn), .events = POLLIN },
-        { .fd = group->stop_fd, .events = POLLIN },
+        { .fd = group->wake_fd, .events = POLLIN },
     };
+    eventfd_t count;
+
     poll(fds, G_N_ELEMENTS(fds), -1);
+    if (fds[1].revents)
+        eventfd_read(group->wake_fd, &count);
 }
 
 static gpointer group_thread(gpointer opaque)
@@ -182,8 +190,8 @@ static bool set_up(struct ioreq_group *group, GError **error)
     group->evtchn = xen_evtchn_open(error);
     if (!group->evtchn || !bind_ports(group, error))
         return false;
-    group->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (group->stop_fd < 0) {
+    group->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (group->wake_fd < 0) {
         xen_set_error(error, "cannot create an eventfd");
         return false;
     }
@@ -196,7 +204,7 @@ struct ioreq_group *ioreq_group_start(const struct ioreq_group_config *config, G
     g_assert(config->vcpus >= 1 && config->vcpus <= IOREQ_GROUP_VCPUS);
     struct ioreq_group *group = g_new0(struct ioreq_group, 1);
     group->config = *config;
-    group->stop_fd = -1;
+    group->wake_fd = -1;
     /* On a single processor, whoever looks keeps the guest from asking. */
     ioreq_poll_init(&group->poll, config->poll && g_get_num_processors() > 1);
     if (set_up(group, error))
@@ -205,12 +213,20 @@ struct ioreq_group *ioreq_group_start(const struct ioreq_group_config *config, G
     return NULL;
 }
 
+bool ioreq_group_check(struct ioreq_group *group)
+{
+    bool came_round = !g_atomic_int_get(&group->asked);
+    g_atomic_int_set(&group->asked, 1);
+    eventfd_write(group->wake_fd, 1);
+    return came_round;
+}
+
 void ioreq_group_stop(struct ioreq_group *group)
 {
     if (!group->thread)
         return;
     g_atomic_int_set(&group->stop, 1);
-    eventfd_write(group->stop_fd, 1);
+    eventfd_write(group->wake_fd, 1);
     g_thread_join(group->thread);
     group->thread = NULL;
 }
@@ -227,7 +243,7 @@ void ioreq_group_free(struct ioreq_group *group)
         return;
     ioreq_group_stop(group);
     xen_evtchn_close(group->evtchn);
-    if (group->stop_fd >= 0)
-        close(group->stop_fd);
+    if (group->wake_fd >= 0)
+        close(group->wake_fd);
     g_free(group);
 }

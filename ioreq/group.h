@@ -48,6 +48,12 @@ struct ioreq_group;
 /* Starts to serve: also what came before. */
 struct ioreq_group *ioreq_group_start(const struct ioreq_group_config *config, GError **error);
 
+/*
+ * Has the thread come round since the last call, and so hangs in no callback?  Asks it to come
+ * round again, and does not wait for it.
+ */
+bool ioreq_group_check(struct ioreq_group *group);
+
 /* Ends the thread, after what it is doing.  What is in the slots then is left there. */
 void ioreq_group_stop(struct ioreq_group *group);
 

@@ -252,6 +252,14 @@ bool ioreq_server_start(struct ioreq_server *server, GError **error)
            start_groups(server, buffered, error);
 }
 
+bool ioreq_server_check(struct ioreq_server *server)
+{
+    bool good = true;
+    for (unsigned i = 0; i < server->group_count; i++)
+        good &= ioreq_group_check(server->groups[i]);
+    return good;
+}
+
 /*
  * A vCPU that runs fetches its answer at once, unless the host is very busy; for one that is paused
  * this is how long we wait in vain.

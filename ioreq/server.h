@@ -8,7 +8,7 @@
  * the lowest free id is given out first.
  *
  * Limits of Xen: a guest has 8 servers, a server 256 ranges of each kind, and one page of slots for
- * 128 vCPUs; a guest that may have more is refused.  The errors say who has what.
+ * 128 vCPUs; a guest that may have more is refused.
  *
  * Source: hvm/dm_op.h, hvm/ioreq.h.
  * Threads: a server belongs to the thread that runs the default main context, except where it says
@@ -27,7 +27,7 @@
 
 struct ioreq_server;
 
-/* Creates a server, not yet started, for a guest that must be of type HVM. */
+/* Creates a server, not yet started, for a guest that must be of type HVM.  ENOSPC: it has 8. */
 struct ioreq_server *ioreq_server_new(unsigned domid, GError **error);
 
 /*
@@ -73,5 +73,11 @@ void ioreq_server_unlock(struct ioreq_server *server);
 
 /* From here on requests are served. */
 bool ioreq_server_start(struct ioreq_server *server, GError **error);
+
+/*
+ * Do all of its threads go on, as they were asked to show by the last call?  False while a callback
+ * hangs, or whoever has the lock.  Does not wait.
+ */
+bool ioreq_server_check(struct ioreq_server *server);
 
 #endif

@@ -458,3 +458,19 @@ void xenbus_bus_stop(struct xenbus_bus *bus, xenbus_done *done, void *opaque)
     for (GList *item = devices; item; item = item->next)
         device_update(item->data);
 }
+
+bool xenbus_bus_check(void *opaque)
+{
+    struct xenbus_bus *bus = opaque;
+    GHashTableIter iter;
+    gpointer value;
+    bool good = true;
+
+    g_hash_table_iter_init(&iter, bus->devices);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        struct xenbus_device *device = value;
+        if (device->connected)
+            good &= bus->driver->check(device->instance);
+    }
+    return good;
+}

@@ -46,6 +46,9 @@ struct xenbus_driver {
      */
     void (*disconnect)(void *instance);
 
+    /* Does the thread that serves it go on?  As role_check_fn in role.h; only while connected. */
+    bool (*check)(void *instance);
+
     /* Closes what probe opened; never while connected. */
     void (*remove)(void *instance);
 };
@@ -61,6 +64,9 @@ struct xenbus_bus *xenbus_bus_new(struct xen_store *store, unsigned domid,
 /* Disconnects and closes every device, calls DONE with OPAQUE, and is freed then. */
 typedef void xenbus_done(void *opaque);
 void xenbus_bus_stop(struct xenbus_bus *bus, xenbus_done *done, void *opaque);
+
+/* The driver's check() of every device that is connected; for role_process_set_check(). */
+bool xenbus_bus_check(void *bus);
 
 struct xen_store *xenbus_device_store(struct xenbus_device *device);
 unsigned xenbus_device_domid(struct xenbus_device *device);

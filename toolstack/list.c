@@ -1,6 +1,8 @@
 /*
  * `rolemodel list`: the processes that make up each guest's device model.
  *
+ * A role's state is what the supervisor has noted; it asks every role, and nobody else does.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define G_LOG_DOMAIN "list"
@@ -26,34 +28,43 @@ static unsigned long process_pss(uint64_t pid)
     return pss;
 }
 
-static void print_process(const char *domid, const char *name, const char *role, uint64_t pid)
+static void print_process(const char *domid, const char *name, const char *role, uint64_t pid,
+                          const char *state)
 {
     unsigned long pss = process_pss(pid);
-    if (pss > 0)
-        printf("%5s  %-20s %-12s %8" G_GUINT64_FORMAT " %9lu\n", domid, name, role, pid, pss);
-    else
-        printf("%5s  %-20s %-12s %8s\n", domid, name, role, "gone");
+    printf("%5s  %-20s %-12s %8" G_GUINT64_FORMAT " %9lu  %s\n", domid, name, role, pid, pss,
+           pss > 0 ? state : "gone");
+}
+
+static void print_role(struct xen_store *store, const char *domid, const char *name,
+                       const char *role, bool asked)
+{
+    g_autofree char *dir = g_strdup_printf("device-model/%s/roles/%s", domid, role);
+    g_autofree char *state = xen_store_read(store, dir, "state", NULL);
+    uint64_t pid;
+
+    if (xen_store_read_uint(store, dir, "pid", 1, G_MAXINT, &pid, NULL))
+        print_process(domid, name, role, pid, asked && state ? state : "running");
 }
 
 static void list_guest(struct xen_store *store, const char *domid)
 {
     g_autofree char *domain = g_strconcat("/local/domain/", domid, NULL);
-    g_autofree char *name = xen_store_read(store, domain, "name", NULL);
+    g_autofree char *known = xen_store_read(store, domain, "name", NULL);
+    const char *name = known ? known : "?";
     g_autofree char *dir = g_strdup_printf("device-model/%s/roles", domid);
     g_auto(GStrv) roles = xen_store_list(store, dir);
-    uint64_t supervisor = 0, primary = 0, pid;
+    uint64_t supervisor = 0, primary = 0;
 
     if (!roles[0])
         return;
     xen_store_read_uint(store, dir, "supervisor/pid", 1, G_MAXINT, &supervisor, NULL);
     xen_store_read_uint(store, domain, "image/device-model-pid", 1, G_MAXINT, &primary, NULL);
     if (primary && primary != supervisor)
-        print_process(domid, name ? name : "?", "qemu", primary);
-    for (char **role = roles; *role; role++) {
-        g_autofree char *node = g_strconcat(*role, "/pid", NULL);
-        if (xen_store_read_uint(store, dir, node, 1, G_MAXINT, &pid, NULL))
-            print_process(domid, name ? name : "?", *role, pid);
-    }
+        print_process(domid, name, "qemu", primary, "running");
+    bool asked = supervisor && process_pss(supervisor) > 0;
+    for (char **role = roles; *role; role++)
+        print_role(store, domid, name, *role, asked);
 }
 
 int list_main(const struct role *const *roles, int argc, char **argv)
@@ -65,7 +76,7 @@ int list_main(const struct role *const *roles, int argc, char **argv)
         g_critical("%s", error->message);
         return 1;
     }
-    printf("%5s  %-20s %-12s %8s %9s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)");
+    printf("%5s  %-20s %-12s %8s %9s  %s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)", "STATE");
     g_auto(GStrv) guests = xen_store_list(store, "device-model");
     for (char **domid = guests; *domid; domid++)
         list_guest(store, *domid);

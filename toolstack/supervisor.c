@@ -170,6 +170,32 @@ static void on_team_failed(void *opaque)
     leave(supervisor);
 }
 
+struct state_note {
+    const char *dir;
+    bool silent;
+};
+
+/* Whatever libxl has removed with the guest stays removed. */
+static bool write_state(struct xen_store *store, void *opaque, GError **error)
+{
+    const struct state_note *note = opaque;
+    g_autofree char *pid = xen_store_read(store, note->dir, "pid", error);
+    return pid && xen_store_write(store, note->dir, "state", error, "%s",
+                                  note->silent ? "not answering" : "running");
+}
+
+static void on_team_silent(const struct role *role, bool silent, void *opaque)
+{
+    struct supervisor *supervisor = opaque;
+    g_autofree char *dir =
+        g_strdup_printf("device-model/%u/roles/%s", supervisor->cmdline->domid, role->name);
+    struct state_note note = { dir, silent };
+    g_autoptr(GError) error = NULL;
+
+    if (!xen_store_transaction(supervisor->store, write_state, &note, &error))
+        g_debug("role %s: %s", role->name, error->message);
+}
+
 static void on_team_empty(void *opaque)
 {
     struct supervisor *supervisor = opaque;
@@ -180,6 +206,7 @@ static void on_team_empty(void *opaque)
 static const struct team_events team_events = {
     .ready = on_team_ready,
     .failed = on_team_failed,
+    .silent = on_team_silent,
     .empty = on_team_empty,
 };
 

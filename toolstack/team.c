@@ -9,11 +9,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Where a role finds the pipe on which it says that it is ready. */
+/* Where a role finds the socket on which it says that it is ready, and answers. */
 #define NOTIFY_FD 3
+
+/* How often each role is asked whether it goes on: often enough to know, seldom enough to cost. */
+#define ASK_SECONDS 2
+
+/*
+ * When a role that does not answer is reported.  On a busy host, or with a medium that has to spin
+ * up, it is back before; a Linux guest complains of what it waits for after 120 s.
+ */
+#define SILENT_SECONDS 10
+
+/*
+ * Turns of the timer and not a clock's time: if this process stands still, or all of dom0 does, the
+ * roles have had no time to answer either.
+ */
+#define SILENT_TURNS (SILENT_SECONDS / ASK_SECONDS)
 
 struct team {
     unsigned domid;
@@ -24,6 +40,7 @@ struct team {
     const struct team_events *events;
     void *opaque;
     GPtrArray *members;
+    guint timer;
     bool stopping;
 };
 
@@ -35,6 +52,8 @@ struct member {
     guint notify_watch;
     int notify_fd;
     bool ready;
+    bool asked;     /* and it has not answered */
+    unsigned turns; /* of the timer since it last said that it goes on */
 };
 
 static void stop_listening(struct member *member)
@@ -74,6 +93,8 @@ void team_free(struct team *team)
 {
     if (!team)
         return;
+    if (team->timer)
+        g_source_remove(team->timer);
     g_ptr_array_unref(team->members);
     g_free(team->program);
     g_free(team);
@@ -89,18 +110,78 @@ static bool all_ready(const struct team *team)
     return true;
 }
 
-/* The role wrote READY, or closed its end without: then on_left() will tell the rest. */
+static bool is_silent(const struct member *member)
+{
+    return member->turns > SILENT_TURNS;
+}
+
+static void set_ready(struct member *member)
+{
+    struct team *team = member->team;
+    member->ready = true;
+    if (all_ready(team) && !team->stopping)
+        team->events->ready(team->opaque);
+}
+
+static void take_answer(struct member *member, char answer)
+{
+    struct team *team = member->team;
+    member->asked = false;
+    if (answer != ROLE_GOES_ON)
+        return;
+    if (is_silent(member)) {
+        g_message("role %s (process %d) answers again, after %u s", member->role->name, member->pid,
+                  (member->turns - 1) * ASK_SECONDS);
+        team->events->silent(member->role, false, team->opaque);
+    }
+    member->turns = 0;
+    if (!member->ready)
+        set_ready(member);
+}
+
+/* The role said something, or closed its end: then on_left() will tell the rest. */
 static gboolean on_notify(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct member *member = opaque;
-    struct team *team = member->team;
-    char text[16];
+    char answer;
+    ssize_t got = read(fd, &answer, 1);
 
-    member->ready = read(fd, text, sizeof(text)) > 0;
-    stop_listening(member);
-    if (member->ready && all_ready(team) && !team->stopping)
-        team->events->ready(team->opaque);
+    if (got == 1)
+        take_answer(member, answer);
+    else if (got == 0 || errno != EAGAIN)
+        stop_listening(member);
     return G_SOURCE_CONTINUE; /* stop_listening() has removed the source */
+}
+
+static void report_silent(const struct member *member)
+{
+    struct team *team = member->team;
+    g_warning("role %s (process %d) has not answered for %u s: what the guest asks of it waits. It "
+              "may wait for slow storage; `cat /proc/%d/task/*/stack` shows where it hangs. If it "
+              "does not answer again, destroy the guest, and if the process is still there then, "
+              "`kill -9 %d` ends it",
+              member->role->name, member->pid, SILENT_SECONDS, member->pid, member->pid);
+    team->events->silent(member->role, true, team->opaque);
+}
+
+static void ask(struct member *member)
+{
+    static const char question = ROLE_QUESTION;
+
+    if (!member->ready)
+        return;
+    if (member->turns++ == SILENT_TURNS)
+        report_silent(member);
+    if (!member->asked)
+        member->asked = write(member->notify_fd, &question, 1) == 1;
+}
+
+static gboolean on_timer(gpointer opaque)
+{
+    struct team *team = opaque;
+    for (guint i = 0; i < team->members->len; i++)
+        ask(g_ptr_array_index(team->members, i));
+    return G_SOURCE_CONTINUE;
 }
 
 static void log_exit(const struct member *member, int status)
@@ -122,6 +203,8 @@ static void on_left(GPid pid, gint status, gpointer opaque)
 
     if (!team->stopping || WIFSIGNALED(status))
         log_exit(member, status);
+    if (!team->stopping && is_silent(member))
+        team->events->silent(member->role, false, team->opaque);
     member->child_watch = 0;
     g_spawn_close_pid(pid);
     g_ptr_array_remove_fast(team->members, member);
@@ -200,8 +283,12 @@ bool team_start(struct team *team, const struct role *role, char *const *options
     int notify[2];
     GPid pid;
 
-    if (!g_unix_open_pipe(notify, FD_CLOEXEC, error))
+    /* Neither end ever waits for the other. */
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, notify) < 0) {
+        g_set_error(error, G_SPAWN_ERROR, G_SPAWN_ERROR_FAILED, "cannot make a socket: %s",
+                    g_strerror(errno));
         return false;
+    }
     bool started = team->watched ? exec_role(argv, notify[1], &pid, error)
                                  : fork_role(team, role, argv, notify[1], &pid, error);
     close(notify[1]);
@@ -223,6 +310,7 @@ bool team_start(struct team *team, const struct role *role, char *const *options
 void team_watch(struct team *team)
 {
     team->watched = true;
+    team->timer = g_timeout_add_seconds(ASK_SECONDS, on_timer, team);
     for (guint i = 0; i < team->members->len; i++)
         watch(g_ptr_array_index(team->members, i));
 }

@@ -20,6 +20,8 @@ struct team_events {
     void (*ready)(void *opaque);
     /* A role ended before it was ready, or badly after; it has said why on standard error. */
     void (*failed)(void *opaque);
+    /* A role does not answer any more, or does again (or has ended: then it is SILENT no more). */
+    void (*silent)(const struct role *role, bool silent, void *opaque);
     /* The last role has gone. */
     void (*empty)(void *opaque);
 };
@@ -38,7 +40,10 @@ void team_free(struct team *team); /* NULL is fine; the processes are left alone
  */
 bool team_start(struct team *team, const struct role *role, char *const *options, GError **error);
 
-/* From now on the events come, in the main context. */
+/*
+ * From now on the events come, in the main context, and roles that are ready are asked every few
+ * seconds whether they go on.  One that does not is only reported.
+ */
 void team_watch(struct team *team);
 
 /* Calls FN for each role's process that runs. */

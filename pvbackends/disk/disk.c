@@ -51,8 +51,10 @@ static void *disk_start(struct role_process *process, GError **error)
     disk->options.vdev_prefix = role_process_option(process, "vdev");
     disk->bus = xenbus_bus_new(role_process_store(process), role_process_domid(process),
                                &vbd_driver, &disk->options, g_strcmp0(hotplug, "off") != 0, error);
-    if (disk->bus)
+    if (disk->bus) {
+        role_process_set_check(process, xenbus_bus_check, disk->bus);
         return disk;
+    }
     g_free(disk);
     return NULL;
 }

@@ -17,8 +17,9 @@ struct disk_queue {
     struct xen_evtchn *evtchn;
     evtchn_port_t port;
     GThread *thread;
-    int stop_fd;
-    gint stop; /* atomic */
+    int wake_fd;
+    gint stop;  /* atomic */
+    gint asked; /* atomic: the thread is to come round */
 
     /* From the thread to the main context. */
     int news_fd;
@@ -31,7 +32,7 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
 {
     struct pollfd fds[] = {
         { .fd = disk_engine_fd(queue->engine), .events = POLLIN },
-        { .fd = queue->stop_fd, .events = POLLIN },
+        { .fd = queue->wake_fd, .events = POLLIN },
         /* Last, because it is left out when there is nothing more to expect from the guest. */
         { .fd = xen_evtchn_fd(queue->evtchn), .events = POLLIN },
     };
@@ -41,7 +42,7 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
     if (fds[0].revents)
         disk_engine_acknowledge(queue->engine);
     if (fds[1].revents)
-        eventfd_read(queue->stop_fd, &count);
+        eventfd_read(queue->wake_fd, &count);
     if (!deaf && fds[2].revents && xen_evtchn_next(queue->evtchn) >= 0)
         xen_evtchn_unmask(queue->evtchn, queue->port);
 }
@@ -54,8 +55,8 @@ static void queue_free(struct disk_queue *queue)
         g_source_remove(queue->news_source);
     if (queue->news_fd >= 0)
         close(queue->news_fd);
-    if (queue->stop_fd >= 0)
-        close(queue->stop_fd);
+    if (queue->wake_fd >= 0)
+        close(queue->wake_fd);
     g_free(queue);
 }
 
@@ -86,6 +87,8 @@ static gpointer queue_thread(gpointer opaque)
         bool stop = g_atomic_int_get(&queue->stop);
         bool notify;
 
+        if (g_atomic_int_get(&queue->asked))
+            g_atomic_int_set(&queue->asked, 0);
         if (stop)
             disk_engine_hurry(engine);
         bool progress = disk_engine_turn(engine, !stop, &notify);
@@ -116,9 +119,9 @@ static bool set_up(struct disk_queue *queue, GError **error)
     if (!queue->evtchn ||
         !xen_evtchn_bind(queue->evtchn, config->engine.domid, config->port, &queue->port, error))
         return false;
-    queue->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    queue->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     queue->news_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (queue->stop_fd < 0 || queue->news_fd < 0) {
+    if (queue->wake_fd < 0 || queue->news_fd < 0) {
         xen_set_error(error, "cannot create an eventfd");
         return false;
     }
@@ -130,7 +133,7 @@ struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GErr
 {
     struct disk_queue *queue = g_new0(struct disk_queue, 1);
     queue->config = *config;
-    queue->stop_fd = queue->news_fd = -1;
+    queue->wake_fd = queue->news_fd = -1;
     if (set_up(queue, error)) {
         queue->thread = g_thread_try_new(config->engine.name, queue_thread, queue, error);
         if (queue->thread)
@@ -140,8 +143,16 @@ struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GErr
     return NULL;
 }
 
+bool disk_queue_check(struct disk_queue *queue)
+{
+    bool came_round = !g_atomic_int_get(&queue->asked);
+    g_atomic_int_set(&queue->asked, 1);
+    eventfd_write(queue->wake_fd, 1);
+    return came_round;
+}
+
 void disk_queue_stop(struct disk_queue *queue)
 {
     g_atomic_int_set(&queue->stop, 1);
-    eventfd_write(queue->stop_fd, 1);
+    eventfd_write(queue->wake_fd, 1);
 }

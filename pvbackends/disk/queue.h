@@ -27,6 +27,12 @@ struct disk_queue_config {
 /* Maps the ring and starts the thread.  What else the config points to must outlive the queue. */
 struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error);
 
+/*
+ * Has the thread come round since the last call, and so hangs in no system call?  Asks it to come
+ * round again, and does not wait for it.
+ */
+bool disk_queue_check(struct disk_queue *queue);
+
 /* Takes no more requests, finishes those in flight, and calls `stopped`. */
 void disk_queue_stop(struct disk_queue *queue);
 

@@ -217,6 +217,12 @@ static void vbd_disconnect(void *opaque)
     disk_queue_stop(vbd->queue);
 }
 
+static bool vbd_check(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    return disk_queue_check(vbd->queue);
+}
+
 const struct xenbus_driver vbd_driver = {
     .backend = "qdisk",
     .wants = vbd_wants,
@@ -224,5 +230,6 @@ const struct xenbus_driver vbd_driver = {
     .publish = vbd_publish,
     .connect = vbd_connect,
     .disconnect = vbd_disconnect,
+    .check = vbd_check,
     .remove = vbd_remove,
 };

@@ -5,12 +5,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <glib/gstdio.h>
 
+#include "role.h"
+#include "tests/protocol/thread-stop.h"
 #include "tests/sim/guest/vcpu.h"
 #include "tests/sim/hypervisor/hypervisor.h"
 #include "tests/sim/sim.h"
@@ -325,7 +330,11 @@ static void test_guest_ends(struct fixture *f, gconstpointer type)
 
 static void test_slots(struct fixture *f, gconstpointer type)
 {
+    g_autofree char *primary =
+        g_strdup_printf("/local/domain/%u/image/device-model-pid", guest_domid(f->guest));
     pid_t roles[SIM_IOREQ_SERVERS];
+
+    toolstack_write(primary, "77");
     for (unsigned i = 1; i < SIM_IOREQ_SERVERS; i++) {
         g_autofree char *option = g_strdup_printf("slot=%u", i);
         roles[i] = start_role(f, option);
@@ -334,10 +343,92 @@ static void test_slots(struct fixture *f, gconstpointer type)
     }
     for (unsigned i = 1; i < SIM_IOREQ_SERVERS; i++)
         g_assert_cmphex(vcpu_load(f->guest, INTR_MASK + i * WINDOW_SIZE, 4), ==, i);
-    expect_end(f, run_role(f, "slot=20"), 1, "cannot create an ioreq server");
+    expect_end(f, run_role(f, "slot=20"), 1, "served by the primary device model, shmem (see");
+    expect_end(f, run_role(f, "slot=20"), 1, "8 ioreq servers already");
     for (unsigned i = 1; i < SIM_IOREQ_SERVERS; i++) {
         kill(roles[i], SIGTERM);
         expect_end(f, roles[i], 0, NULL);
+    }
+}
+
+/* --- its supervisor, which is the test --- */
+
+static pid_t start_supervised(struct fixture *f, int *supervisor)
+{
+    int ends[2];
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), ==, 0);
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    g_autofree char *domid = g_strdup_printf("%u", guest_domid(f->guest));
+    g_autofree char *fd = g_strdup_printf("%d", ends[1]);
+    const char *argv[] = { rolemodel, "shmem", "--domid", domid, "--notify-fd", fd, NULL };
+    pid_t pid = toolstack_run(f->log, argv);
+    close(ends[1]);
+    *supervisor = ends[0];
+    return pid;
+}
+
+static char hear(int supervisor)
+{
+    struct pollfd fd = { .fd = supervisor, .events = POLLIN };
+    char answer = '\0';
+    g_assert_cmpint(poll(&fd, 1, PATIENCE_MS), ==, 1);
+    g_assert_cmpint(read(supervisor, &answer, 1), ==, 1);
+    return answer;
+}
+
+static char ask(int supervisor)
+{
+    static const char question = ROLE_QUESTION;
+    g_assert_cmpint(write(supervisor, &question, 1), ==, 1);
+    return hear(supervisor);
+}
+
+/* The thread has come round by the second question or, on a busy host, a later one. */
+static void assert_goes_on(int supervisor)
+{
+    ask(supervisor);
+    for (unsigned i = 0; i < PATIENCE_MS; i++) {
+        g_usleep(1000);
+        if (ask(supervisor) == ROLE_GOES_ON)
+            return;
+    }
+    g_error("the role does not go on");
+}
+
+static void test_asked(struct fixture *f, gconstpointer type)
+{
+    int supervisor;
+    f->role = start_supervised(f, &supervisor);
+    g_assert_cmpint(hear(supervisor), ==, ROLE_GOES_ON);
+    for (unsigned i = 0; i < 5; i++)
+        assert_goes_on(supervisor);
+    map_window(f, SLOT, WINDOW);
+
+    pid_t thread = thread_stop(f->role, "ioreq");
+    ask(supervisor);
+    for (unsigned i = 0; i < 10; i++)
+        g_assert_cmpint(ask(supervisor), ==, ROLE_HANGS);
+    thread_continue(thread);
+    assert_goes_on(supervisor);
+    vcpu_store(f->guest, INTR_MASK, 4, 7);
+    g_assert_cmphex(vcpu_load(f->guest, INTR_MASK, 4), ==, 7);
+    close(supervisor);
+}
+
+/* A supervisor that reads nothing, and then is gone. */
+static void test_deserted(struct fixture *f, gconstpointer type)
+{
+    static const char question = ROLE_QUESTION;
+    int supervisor;
+    f->role = start_supervised(f, &supervisor);
+    g_assert_cmpint(hear(supervisor), ==, ROLE_GOES_ON);
+    g_assert_cmpint(write(supervisor, &question, 1), ==, 1);
+    map_window(f, SLOT, WINDOW);
+    vcpu_store(f->guest, INTR_MASK, 4, 7);
+    close(supervisor);
+    for (unsigned i = 0; i < 20; i++) {
+        g_usleep(10000);
+        g_assert_cmphex(vcpu_load(f->guest, INTR_MASK, 4), ==, 7);
     }
 }
 
@@ -422,6 +513,8 @@ int main(int argc, char **argv)
     add("/shmem/killed", NULL, test_killed);
     add("/shmem/guest-ends", NULL, test_guest_ends);
     add("/shmem/slots", NULL, test_slots);
+    add("/shmem/asked", "hvm", test_asked);
+    add("/shmem/deserted", "hvm", test_deserted);
     add("/shmem/pv", "pv", test_wrong_type);
     add("/shmem/pvh", "pvh", test_wrong_type);
     add("/shmem/faults", "hvm", test_faults);

@@ -6,12 +6,14 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/protocol/thread-stop.h"
 #include "tests/sim/guest/blkfront.h"
 #include "tests/sim/hypervisor/hypervisor.h"
 #include "tests/sim/sim.h"
@@ -22,7 +24,10 @@
 #define END_MS 10000
 #define SECTORS 2048
 #define MAX_PROCESSES 8
+#define SILENCE_MS 60000 /* the supervisor waits for 10 s */
+#define ASKED_US 3000000 /* it has asked at least once by then, or a test proves less */
 
+static char *rolemodel;
 static char *program; /* rolemodel, called by the name that makes it the supervisor */
 
 struct machine {
@@ -142,7 +147,8 @@ static bool log_has(struct machine *machine, const char *text)
 static struct machine *running(unsigned *devid)
 {
     struct machine *machine = machine_new();
-    g_autofree char *path = image("disk.img", SECTORS * 512);
+    g_autofree char *name = g_strdup_printf("disk-%u.img", machine->domid);
+    g_autofree char *path = image(name, SECTORS * 512);
 
     *devid = attach(machine, "xvda", path);
     start(machine);
@@ -344,6 +350,135 @@ static void test_attach_later(void)
     machine_free(machine);
 }
 
+/* --- a role that does not answer --- */
+
+static void await_log(struct machine *machine, const char *text)
+{
+    g_autofree char *line =
+        g_strdup_printf("role disk (process %d) %s", machine->processes[1], text);
+    for (int i = 0; i < SILENCE_MS / 10; i++) {
+        g_autofree char *log = NULL;
+        g_assert_true(g_file_get_contents(machine->log, &log, NULL, NULL));
+        if (strstr(log, line))
+            return;
+        g_usleep(10000);
+    }
+    g_assert_true(log_has(machine, line));
+}
+
+static unsigned count_in_log(struct machine *machine, const char *text)
+{
+    g_autofree char *log = NULL;
+    unsigned count = 0;
+    g_assert_true(g_file_get_contents(machine->log, &log, NULL, NULL));
+    for (const char *at = log; (at = strstr(at, text)); at += strlen(text))
+        count++;
+    return count;
+}
+
+static bool is_role(const char *line, pid_t pid)
+{
+    int listed;
+    return sscanf(line, "%*d %*s disk %d", &listed) == 1 && listed == pid;
+}
+
+static void assert_listed(struct machine *machine, const char *state)
+{
+    char *argv[] = { rolemodel, (char *)"list", NULL };
+    g_autofree char *list = NULL;
+    bool found = false;
+
+    g_assert_true(
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &list, NULL, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
+    for (char **line = lines; *line; line++)
+        found |= is_role(*line, machine->processes[1]) && g_str_has_suffix(*line, state);
+    if (!found)
+        g_error("role %d is not listed as %s:\n%s", machine->processes[1], state, list);
+}
+
+/* The log comes first, then xenstore. */
+static void await_report(struct machine *machine, const char *text, const char *state)
+{
+    g_autofree char *path = node(machine, "device-model/%u/roles/disk/state", machine->domid);
+    await_log(machine, text);
+    g_assert_true(toolstack_await(path, state, READY_SECONDS));
+    assert_listed(machine, state);
+}
+
+static void end(struct machine *machine)
+{
+    kill(machine->supervisor, SIGTERM);
+    g_assert_cmpint(toolstack_wait(machine->supervisor), ==, 0);
+    assert_all_end(machine);
+    machine_free(machine);
+}
+
+/*
+ * A role that stands still, one of whose threads does, and one whose supervisor does: side by side,
+ * because each takes its time.
+ */
+static void test_silent(void)
+{
+    unsigned devid;
+    struct machine *slow = running(&devid);
+    g_usleep(ASKED_US);
+    struct machine *stopped = running(&devid);
+    struct blkfront *idle = connect_disk(stopped, devid);
+    struct machine *stuck = running(&devid);
+    struct blkfront *front = connect_disk(stuck, devid);
+
+    kill(slow->supervisor, SIGSTOP);
+    kill(stopped->processes[1], SIGSTOP);
+    pid_t thread = thread_stop(stuck->processes[1], "xvda");
+    await_report(stopped, "has not answered for 10 s", "not answering");
+    await_report(stuck, "has not answered for 10 s", "not answering");
+    assert_listed(slow, "running");
+
+    kill(slow->supervisor, SIGCONT);
+    kill(stopped->processes[1], SIGCONT);
+    thread_continue(thread);
+    await_report(stopped, "answers again, after ", "running");
+    await_report(stuck, "answers again, after ", "running");
+    assert_serves(front);
+    assert_qmp(slow, "libxl");
+    g_assert_cmpuint(count_in_log(stopped, "has not answered"), ==, 1);
+    g_assert_cmpuint(count_in_log(stuck, "has not answered"), ==, 1);
+    g_assert_cmpuint(count_in_log(slow, "has not answered"), ==, 0);
+
+    g_assert_true(blkfront_close(idle));
+    g_assert_true(blkfront_close(front));
+    end(stopped);
+    end(slow);
+    end(stuck);
+}
+
+static bool is_zombie(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+    g_autofree char *stat = NULL;
+    return g_file_get_contents(path, &stat, NULL, NULL) && strstr(stat, ") Z ");
+}
+
+/* A supervisor that stands still keeps no role from serving, nor from ending. */
+static void test_stopped(void)
+{
+    unsigned devid;
+    struct machine *machine = running(&devid);
+    struct blkfront *front = connect_disk(machine, devid);
+
+    kill(machine->supervisor, SIGSTOP);
+    assert_serves(front);
+    kill(machine->processes[1], SIGTERM);
+    g_assert_true(await_backend(machine, devid, "6"));
+    for (int i = 0; i < END_MS && !is_zombie(machine->processes[1]); i++)
+        g_usleep(1000);
+    g_assert_true(is_zombie(machine->processes[1]));
+    kill(machine->supervisor, SIGCONT);
+    blkfront_abandon(front);
+    end(machine);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -352,7 +487,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     sim_start();
     program = g_build_filename(sim_directory(), "rolemodel-dm", NULL);
-    g_autofree char *rolemodel = g_canonicalize_filename(argv[1], NULL);
+    rolemodel = g_canonicalize_filename(argv[1], NULL);
     if (symlink(rolemodel, program) < 0)
         g_error("cannot make %s: %s", program, g_strerror(errno));
 
@@ -363,8 +498,11 @@ int main(int argc, char **argv)
     g_test_add_func("/supervisor/gone", test_gone);
     g_test_add_func("/supervisor/destroyed-early", test_destroyed_early);
     g_test_add_func("/supervisor/attach-later", test_attach_later);
+    g_test_add_func("/supervisor/silent", test_silent);
+    g_test_add_func("/supervisor/stopped", test_stopped);
     int status = g_test_run();
     sim_stop();
     g_free(program);
+    g_free(rolemodel);
     return status;
 }
