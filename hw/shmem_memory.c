@@ -20,7 +20,8 @@ struct shmem_memory {
     struct xen_frames *frames;
     char *dir;
     char *node;
-    uint64_t parking; /* a frame number, as all places here */
+    uint64_t parking; /* a frame number */
+    uint64_t last_address;
     unsigned moves;
     bool failure_logged;
 };
@@ -28,14 +29,15 @@ struct shmem_memory {
 /* --- where --- */
 
 /* Half of the address space for all slots alike. */
-static bool find_parking(unsigned domid, unsigned slot, uint64_t size, uint64_t *address,
+static bool find_parking(struct shmem_memory *memory, unsigned domid, unsigned slot, uint64_t size,
                          GError **error)
 {
     unsigned bits;
     if (!xen_frames_address_bits(domid, &bits, error))
         return false;
     uint64_t half = UINT64_C(1) << (bits - 1), most = half / SLOTS;
-    *address = half + slot * most;
+    memory->parking = (half + slot * most) / XEN_PAGE_SIZE;
+    memory->last_address = 2 * half - 1;
     if (size <= most)
         return true;
     xen_set_error_errno(error, EINVAL,
@@ -45,11 +47,14 @@ static bool find_parking(unsigned domid, unsigned slot, uint64_t size, uint64_t 
     return false;
 }
 
-/* Between the hole and 4 GiB are pages of the platform itself. */
-static bool is_possible(uint64_t address, uint64_t size)
+/*
+ * Between the hole and 4 GiB are pages of the platform itself.  Frames that are moved to where no
+ * address reaches are lost.
+ */
+static bool is_possible(const struct shmem_memory *memory, uint64_t address)
 {
-    uint64_t last = address + (size - 1);
-    return last < HOLE_END || address >= UINT64_C(1) << 32;
+    uint64_t last = address + (xen_frames_count(memory->frames) * XEN_PAGE_SIZE - 1);
+    return last < HOLE_END || (address >= UINT64_C(1) << 32 && last <= memory->last_address);
 }
 
 /* --- what others read --- */
@@ -99,14 +104,11 @@ static bool set_up(struct shmem_memory *memory, unsigned domid, uint64_t count, 
 
 struct shmem_memory *shmem_memory_new(unsigned domid, unsigned slot, uint64_t size, GError **error)
 {
-    uint64_t parking;
-    if (!find_parking(domid, slot, size, &parking, error))
-        return NULL;
     struct shmem_memory *memory = g_new0(struct shmem_memory, 1);
     memory->dir = g_strdup_printf("device-model/%u/shmem", domid);
     memory->node = g_strdup_printf("%u", slot);
-    memory->parking = parking / XEN_PAGE_SIZE;
-    if (set_up(memory, domid, size / XEN_PAGE_SIZE, error))
+    if (find_parking(memory, domid, slot, size, error) &&
+        set_up(memory, domid, size / XEN_PAGE_SIZE, error))
         return memory;
     shmem_memory_free(memory);
     return NULL;
@@ -136,9 +138,12 @@ static bool move(struct shmem_memory *memory, uint64_t first, GError **error)
 
 bool shmem_memory_place(struct shmem_memory *memory, uint64_t address, GError **error)
 {
-    if (is_possible(address, xen_frames_count(memory->frames) * XEN_PAGE_SIZE))
+    if (is_possible(memory, address))
         return move(memory, address / XEN_PAGE_SIZE, error);
-    xen_set_error_errno(error, EINVAL, "the platform has other things behind 0x%" PRIx32, HOLE_END);
+    xen_set_error_errno(error, EINVAL,
+                        "there can be no memory (0x%" PRIx32 " to 4 GiB, or beyond "
+                        "the addresses of a vCPU)",
+                        HOLE_END);
     return false;
 }
 

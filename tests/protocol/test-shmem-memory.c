@@ -181,8 +181,10 @@ static void test_moves(struct fixture *f, gconstpointer size)
     /* With an address that it may not have, it is parked. */
     place(f, 0);
     expect_place(f, PARKING, 8 << 20, 2);
-    place(f, 16 << 20);   /* the guest's own memory: moved nowhere */
-    place(f, 0xFF000000); /* and these are the platform's */
+    place(f, 16 << 20);          /* the guest's own memory: moved nowhere */
+    place(f, 0xFF000000);        /* and these are the platform's */
+    place(f, UINT64_C(1) << 40); /* no vCPU reaches that */
+    place(f, 0x7b0000f200000000);
     expect_place(f, PARKING, 8 << 20, 3);
     expect(f, PARKING, 0x11);
     place(f, 4 * GIB);
