@@ -33,7 +33,8 @@ struct ioreq_group {
 
     /* Of the thread. */
     struct ioreq_poll poll;
-    uint64_t answered; /* when, in ns; 0 is long ago */
+    uint64_t answered; /* when, in ns; 0 if nobody wants to know */
+    unsigned served;   /* requests whose events were not taken yet */
 };
 
 static uint64_t clock_ns(void)
@@ -78,6 +79,7 @@ static void serve_ready(struct ioreq_group *group)
             continue;
         config->serve(config->opaque, config->first + i);
         xen_evtchn_notify(group->evtchn, group->ports[i]);
+        group->served++;
     }
 }
 
@@ -107,24 +109,32 @@ static bool look(struct ioreq_group *group)
     return found && !stopping(group);
 }
 
+/* The clock is read only where that is of use: in dom0 of many a host that is a system call. */
 static void serve_while_it_pays(struct ioreq_group *group)
 {
-    ioreq_poll_request(&group->poll, clock_ns() - group->answered, IOREQ_POLL_WOKEN);
+    if (group->answered)
+        ioreq_poll_request(&group->poll, clock_ns() - group->answered, IOREQ_POLL_WOKEN);
+    else
+        ioreq_poll_unmeasured(&group->poll);
     do {
         serve_ready(group);
-        group->answered = clock_ns();
+        group->answered = ioreq_poll_measures(&group->poll) ? clock_ns() : 0;
     } while (look(group));
 }
 
 /*
- * Takes the events that came and lets their ports fire again: what comes after this is not missed.
+ * Takes events that came and lets their ports fire again: what comes after this is not missed.
  * True if there was anything to do that may have to be done again.
+ *
+ * Each request that was served came with an event; no more are taken, to spare the system call that
+ * finds none.  With one that is left, or comes later than its request was seen, we do not sleep.
  */
 static bool take_events(struct ioreq_group *group)
 {
-    unsigned ports = group->config.vcpus + (group->buffered ? 1 : 0);
+    unsigned ports = MAX(group->served, 1) + (group->buffered ? 1 : 0);
     bool more = false;
 
+    group->served = 0;
     for (unsigned i = 0; i < ports; i++) {
         int port = xen_evtchn_next(group->evtchn);
         if (port < 0)

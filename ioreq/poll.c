@@ -78,13 +78,35 @@ static void request_awake(struct ioreq_poll *poll, uint64_t gap, enum ioreq_poll
     judge(poll);
 }
 
+static void rest_is_over(struct ioreq_poll *poll)
+{
+    if (mean_value(&poll->asleep) <= IOREQ_POLL_MAX_NS) {
+        begin_to_look(poll);
+    } else {
+        poll->asleep = (struct ioreq_poll_mean){ 0 };
+        poll->rest = IOREQ_POLL_REST_SLOW;
+    }
+}
+
 static void request_asleep(struct ioreq_poll *poll, uint64_t gap)
 {
+    if (!poll->enabled)
+        return;
     mean_add(&poll->asleep, gap);
-    if (poll->rest > 0)
+    if (--poll->rest == 0)
+        rest_is_over(poll);
+}
+
+/* The last requests of a rest are enough to know how quickly they come. */
+bool ioreq_poll_measures(const struct ioreq_poll *poll)
+{
+    return poll->enabled && (poll->looking || poll->rest <= IOREQ_POLL_TRIAL);
+}
+
+void ioreq_poll_unmeasured(struct ioreq_poll *poll)
+{
+    if (!poll->looking && poll->rest > 1)
         poll->rest--;
-    if (poll->enabled && poll->rest == 0 && mean_value(&poll->asleep) <= IOREQ_POLL_MAX_NS)
-        begin_to_look(poll);
 }
 
 uint64_t ioreq_poll_window(const struct ioreq_poll *poll)

@@ -47,6 +47,9 @@
 #define IOREQ_POLL_REST_MIN 64
 #define IOREQ_POLL_REST_MAX 4096
 
+/* The same if they came too slowly to look at all: then little is spent on measuring them. */
+#define IOREQ_POLL_REST_SLOW 512
+
 /* The mean of the last times, about IOREQ_POLL_TRIAL of them or more. */
 struct ioreq_poll_mean {
     uint64_t sum;
@@ -73,8 +76,17 @@ void ioreq_poll_init(struct ioreq_poll *poll, bool enabled);
 /* After an answer: how long to look, at most IOREQ_POLL_MAX_NS; 0 is to sleep at once. */
 uint64_t ioreq_poll_window(const struct ioreq_poll *poll);
 
+/*
+ * Whether somebody has to measure how long the next request takes to come: then ioreq_poll_request
+ * is told, else ioreq_poll_unmeasured() that it came.
+ */
+bool ioreq_poll_measures(const struct ioreq_poll *poll);
+
 /* A request came GAP after the answer before it. */
 void ioreq_poll_request(struct ioreq_poll *poll, uint64_t gap, enum ioreq_poll_how how);
+
+/* A request came, never while looking. */
+void ioreq_poll_unmeasured(struct ioreq_poll *poll);
 
 /* A look was in vain: nothing came, or the processor was taken away meanwhile. */
 void ioreq_poll_failed(struct ioreq_poll *poll);

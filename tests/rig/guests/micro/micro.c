@@ -9,9 +9,11 @@
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 #include <xen/hvm/hvm_op.h>
+#include <xen/hvm/hvm_vcpu.h>
 #include <xen/hvm/params.h>
 #include <xen/io/console.h>
 #include <xen/sched.h>
+#include <xen/vcpu.h>
 
 #define DEBUG_PORT 0xE9
 #define KEYBOARD_CONTROLLER 0x64
@@ -21,24 +23,37 @@
 #define CPUID_HYPERVISORS_END 0x40010000
 #define CPUID_HYPERVISORS_STEP 0x100
 
+#define EFLAGS_FIXED 0x2
+#define CR0_PE 0x1
+#define CR0_ET 0x10
+#define SEGMENT_CODE 0xC9B /* 32 bits, in pages, present, read; as in hvm_vcpu.h */
+#define SEGMENT_DATA 0xC93
+#define SEGMENT_TASK 0x8B
+
 #define PAGE_SIZE 4096
 #define HYPERCALL_SIZE 32
 
 /* Filled in by Xen: code for each hypercall. */
 static uint8_t hypercalls[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static bool on_xen;
+static uint32_t tsc_khz;
 
 static struct xencons_interface *console;
 static evtchn_port_t console_port;
 
-long micro_hypercall(unsigned number, unsigned long a, const void *b)
+long micro_hypercall3(unsigned number, unsigned long a, unsigned long b, const void *c)
 {
     long result;
     __asm__ volatile("call *%[entry]"
-                     : "=a"(result), "+b"(a), "+c"(b)
+                     : "=a"(result), "+b"(a), "+c"(b), "+d"(c)
                      : [entry] "r"(hypercalls + number * HYPERCALL_SIZE)
                      : "memory");
     return result;
+}
+
+long micro_hypercall(unsigned number, unsigned long a, const void *b)
+{
+    return micro_hypercall3(number, a, (unsigned long)b, NULL);
 }
 
 /* The base of Xen's CPUID leaves, which need not be the first hypervisor's; 0 without Xen. */
@@ -49,7 +64,7 @@ static uint32_t find_xen(void)
         uint32_t max, b, c, d;
         __cpuid(leaf, max, b, c, d);
         /* "XenVMMXenVMM" */
-        if (b == 0x566E6558 && c == 0x65584D4D && d == 0x4D4D566E && max >= leaf + 2)
+        if (b == 0x566E6558 && c == 0x65584D4D && d == 0x4D4D566E && max >= leaf + 3)
             return leaf;
     }
     return 0;
@@ -65,10 +80,11 @@ void micro_begin(void);
 void micro_begin(void)
 {
     uint32_t leaf = find_xen();
-    uint32_t pages, msr, c, d;
+    uint32_t a, b, c, d, pages, msr;
     if (!leaf)
         return;
     on_xen = true;
+    __cpuid_count(leaf + 3, 0, a, b, tsc_khz, d);
     __cpuid(leaf + 2, pages, msr, c, d);
     __asm__ volatile("wrmsr" : : "c"(msr), "a"(hypercalls), "d"(0) : "memory");
 
@@ -79,6 +95,11 @@ void micro_begin(void)
 bool micro_on_xen(void)
 {
     return on_xen;
+}
+
+uint32_t micro_tsc_khz(void)
+{
+    return tsc_khz;
 }
 
 /* A console that nobody empties must not stop the guest: what does not fit is dropped. */
@@ -168,4 +189,30 @@ _Noreturn void micro_idle(void)
         else
             __asm__ volatile("hlt");
     }
+}
+
+/* As start.S leaves vCPU 0: flat segments, no paging, interrupts off. */
+bool micro_start_vcpu(unsigned vcpu, void (*main)(void), void *stack)
+{
+    struct vcpu_hvm_context context = {
+        .mode = VCPU_HVM_MODE_32B,
+        .cpu_regs.x86_32 = {
+            .eip = (uintptr_t)main,
+            .esp = (uintptr_t)stack,
+            .eflags = EFLAGS_FIXED,
+            .cr0 = CR0_PE | CR0_ET,
+            .cs_limit = UINT32_MAX,
+            .ds_limit = UINT32_MAX,
+            .ss_limit = UINT32_MAX,
+            .es_limit = UINT32_MAX,
+            .tr_limit = 0x67,
+            .cs_ar = SEGMENT_CODE,
+            .ds_ar = SEGMENT_DATA,
+            .ss_ar = SEGMENT_DATA,
+            .es_ar = SEGMENT_DATA,
+            .tr_ar = SEGMENT_TASK,
+        },
+    };
+    return micro_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_initialise, vcpu, &context) == 0 &&
+           micro_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_up, vcpu, NULL) == 0;
 }

@@ -17,6 +17,9 @@ void micro_main(void);
 
 bool micro_on_xen(void);
 
+/* How fast rdtsc counts, as Xen says; 0 without Xen. */
+uint32_t micro_tsc_khz(void);
+
 /*
  * Prints to the debug port, from which Xen takes whole lines to its own log, and to the PV
  * console.  Knows %s, %x (unsigned) and %%, and %2x for two digits at least (or another number).
@@ -32,8 +35,15 @@ _Noreturn void micro_idle(void);
 /* Gives the processor to others for a moment. */
 void micro_yield(void);
 
-/* A hypercall of two arguments; only on Xen. */
+/* A hypercall of two arguments, or of three; only on Xen. */
 long micro_hypercall(unsigned number, unsigned long a, const void *b);
+long micro_hypercall3(unsigned number, unsigned long a, unsigned long b, const void *c);
+
+/*
+ * Has vCPU number VCPU run MAIN, which never returns, on a stack that ends at STACK; once for each
+ * vCPU, and not vCPU 0.  False if there is no such vCPU; only on Xen.
+ */
+bool micro_start_vcpu(unsigned vcpu, void (*main)(void), void *stack);
 
 /* Gives the processor to others until so many thousand million cycles have passed. */
 void micro_wait(unsigned gigacycles);
