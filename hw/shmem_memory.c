@@ -70,14 +70,21 @@ static void note(struct shmem_memory *memory, bool moving)
         g_debug("%s", error->message); /* the guest is gone */
 }
 
-/* Frames that are noted already, by a role before this one: where, or 0.  False: of other size. */
+/* Frames that are noted already, by a role before this one: where, or 0.  False: of no use. */
 static bool find_left(struct shmem_memory *memory, uint64_t count, uint64_t *first, GError **error)
 {
     g_autofree char *text = xen_store_read(memory->store, memory->dir, memory->node, NULL);
     uint64_t noted;
     *first = 0;
-    if (!text || sscanf(text, "0x%" SCNx64 " %" SCNu64 " %u", first, &noted, &memory->moves) != 3)
+    if (!text)
         return true;
+    if (sscanf(text, "0x%" SCNx64 " %" SCNu64 " %u", first, &noted, &memory->moves) != 3) {
+        xen_set_error_errno(error, EBUSY,
+                            "the role that the guest had in slot %s before was killed in the "
+                            "middle of a move of its memory; destroy the guest",
+                            memory->node);
+        return false;
+    }
     if (noted == count)
         return true;
     xen_set_error_errno(error, EEXIST, "the guest has %" PRIu64 " MiB of shared memory in slot %s",

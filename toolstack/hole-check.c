@@ -47,8 +47,30 @@ static const char *hopeless(const struct hole_placement *placement)
     }
 }
 
+/* Two functions in one place: the guest would see that of the ioreq server with the higher id. */
+static char *find_collision(const struct hole_platform *platform)
+{
+    const struct hole_function *functions = (const void *)platform->functions->data;
+
+    for (guint i = 0; i < platform->functions->len; i++) {
+        for (guint j = 0; j < i; j++) {
+            if (functions[i].devfn == functions[j].devfn)
+                return g_strdup_printf("%s and %s are both at %02x.%x of the guest's PCI bus; give "
+                                       "one of them another slot, such as a role with "
+                                       "-role %s,slot=N",
+                                       functions[j].name, functions[i].name,
+                                       functions[i].devfn >> 3, functions[i].devfn & 7,
+                                       functions[i].name);
+        }
+    }
+    return NULL;
+}
+
 char *hole_advice(const struct hole_platform *platform, const struct hole_map *map)
 {
+    char *collision = find_collision(platform);
+    if (collision)
+        return collision;
     if (map->fatal)
         return g_strdup_printf("%s has the PCI class 0680, at which hvmloader stops; take it out "
                                "of the guest's configuration",

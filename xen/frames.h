@@ -46,7 +46,8 @@ struct xen_frames *xen_frames_adopt(unsigned domid, uint64_t first, uint64_t cou
 void xen_frames_free(struct xen_frames *frames);
 
 /*
- * Moves them; their contents stay, and so do other processes' mappings of them.  EEXIST where the
+ * Moves them to where the guest's addresses reach (elsewhere they would be lost); their contents
+ * stay, and so do other processes' mappings of them.  EEXIST where the
  * guest seems to have memory already (one frame of each 2 MiB is looked at), ENOSPC if it would be
  * one place too many: then nothing has happened.  Of frames that the guest has given away by
  * itself the rest is moved.

@@ -218,6 +218,9 @@ static void test_killed(struct fixture *f, gconstpointer size)
     /* Told to end it leaves the memory, too. */
     end_role(f, SIGTERM, 0);
     expect(f, 0xE8000000, 0x77);
+
+    toolstack_write(f->node, "moving 256 3");
+    expect_end(f, run_role(f, "1M"), 1, "killed in the middle of a move");
 }
 
 static void test_sizes(struct fixture *f, gconstpointer unused)

@@ -100,6 +100,8 @@ static void test_advice(void)
                   "make it smaller");
     assert_advice(HVM "mmio_hole=512\ndevice_model_args_hvm=['-machine','max-ram-below-4g=3G']",
                   "set mmio_hole = 1024");
+    assert_advice(HVM "device_model_args_hvm=['-device','e1000,addr=1e','-device','VGA,addr=1e']",
+                  "e1000 and VGA are both at 1e.0");
 }
 
 /* What no QEMU device of the rig has shows the planner alone. */
