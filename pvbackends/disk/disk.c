@@ -3,10 +3,14 @@
  *
  *   disk.c     the role
  *   vbd.c      one disk: xenstore, medium, negotiation
+ *   frontend.c what the guest's driver asks for
  *   queue.c    one ring: the thread that serves it
  *   engine.c   what is done with a ring's requests, turn by turn
- *   ring.c     the shared page's layout and indexes
+ *   ring.c     the shared pages' layout and indexes
  *   request.c  reading and checking one request
+ *   pool.c     the memory that data passes through
+ *   transfer.c data from and to the guest's pages
+ *   mappings.c those pages that stay mapped
  *   io.c       asynchronous I/O
  *   medium.c   the file or block device; lock.c its lock
  *
@@ -16,6 +20,7 @@
 
 #include <string.h>
 
+#include "pvbackends/disk/frontend.h"
 #include "pvbackends/disk/vbd.h"
 #include "pvbackends/pvbackends.h"
 
@@ -38,19 +43,46 @@ static void disk_stop(void *opaque)
     xenbus_bus_stop(disk->bus, on_bus_stopped, disk);
 }
 
+/* As many queues as the guest has vCPUs, but no more than can run at a time. */
+static unsigned default_queues(struct role_process *process)
+{
+    g_autofree char *path = g_strdup_printf("/local/domain/%u/cpu", role_process_domid(process));
+    g_auto(GStrv) vcpus = xen_store_list(role_process_store(process), path);
+    unsigned most = MIN(g_get_num_processors(), DISK_QUEUES_MAX);
+    return CLAMP(g_strv_length(vcpus), 1, most);
+}
+
+/* An option that is "on" or "off". */
+static bool read_switch(struct role_process *process, const char *key, bool fallback, bool *value,
+                        GError **error)
+{
+    const char *text = role_process_option(process, key);
+    *value = text ? strcmp(text, "on") == 0 : fallback;
+    if (!text || *value || strcmp(text, "off") == 0)
+        return true;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "disk: %s=%s is not understood (use %s=on or %s=off)", key, text, key, key);
+    return false;
+}
+
 static void *disk_start(struct role_process *process, GError **error)
 {
-    const char *hotplug = role_process_option(process, "hotplug");
-    if (hotplug && strcmp(hotplug, "on") != 0 && strcmp(hotplug, "off") != 0) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "disk: hotplug=%s is not understood (use hotplug=on or hotplug=off)", hotplug);
+    guint64 max_queues;
+    bool hotplug, persistent;
+
+    if (!read_switch(process, "hotplug", true, &hotplug, error) ||
+        !read_switch(process, "persistent", false, &persistent, error))
         return NULL;
-    }
+    if (!role_process_option_uint(process, "max-queues", 1, DISK_QUEUES_MAX,
+                                  default_queues(process), &max_queues, error))
+        return NULL;
     struct disk *disk = g_new0(struct disk, 1);
     disk->process = process;
+    disk->options.max_queues = max_queues;
+    disk->options.persistent = persistent;
     disk->options.vdev_prefix = role_process_option(process, "vdev");
     disk->bus = xenbus_bus_new(role_process_store(process), role_process_domid(process),
-                               &vbd_driver, &disk->options, g_strcmp0(hotplug, "off") != 0, error);
+                               &vbd_driver, &disk->options, hotplug, error);
     if (disk->bus) {
         role_process_set_check(process, xenbus_bus_check, disk->bus);
         return disk;
@@ -59,7 +91,7 @@ static void *disk_start(struct role_process *process, GError **error)
     return NULL;
 }
 
-static const char *const disk_options[] = { "hotplug", "vdev", NULL };
+static const char *const disk_options[] = { "hotplug", "max-queues", "persistent", "vdev", NULL };
 
 const struct role disk_role = {
     .name = "disk",

@@ -1,35 +1,42 @@
 /*
  * What is done with a ring's requests: see engine.h.
  *
- * Each turn takes a batch of requests from the ring, fetches the data of all its writes with one
- * grant copy, submits all its I/O with one system call, and then delivers whatever has finished:
- * the data of all reads with one grant copy, the responses with at most one notification.  No
- * memory is allocated per request.
+ * Each turn takes a batch of requests from the ring, fetches the segments of those that are
+ * indirect with one grant copy and the data of all writes with another, submits all its I/O with
+ * one system call, and then delivers whatever has finished: the data of all reads with one grant
+ * copy, the responses with at most one notification.  No memory is allocated per request.  What
+ * there is no memory for waits in the ring: something is in flight then, and when that has
+ * finished, it is looked at again.
  */
 
 #define G_LOG_DOMAIN "disk"
 #include "pvbackends/disk/engine.h"
 
 #include <inttypes.h>
-#include <sys/mman.h>
-#include <xen/grant_table.h>
 
 #include "pvbackends/disk/io.h"
-#include "xen/error.h"
+#include "pvbackends/disk/pool.h"
+#include "pvbackends/disk/transfer.h"
 #include "xen/grant.h"
 
-/* Every page of a request, so that its data is contiguous and aligned for O_DIRECT. */
-#define BUFFER_SIZE (DISK_SEGMENTS_MAX * XEN_PAGE_SIZE)
+/* Requests in flight, however long the ring is; the kernel has few places for all of a host. */
+#define IN_FLIGHT_MAX 256
 
 /* A request in flight. */
 struct slot {
-    struct disk_request request;
     struct disk_io_op op;
-    uint8_t *buffer;
     bool flush_first;  /* the operation under way is the flush before a write */
     int16_t status;    /* to respond with */
-    unsigned copy;     /* index of its first grant copy in the batch */
-    struct slot *next; /* in the free list or the batch */
+    struct slot *next; /* in the free list or a batch */
+    struct disk_share share;
+    struct disk_buffer buffer;
+    struct disk_request request;
+};
+
+/* Slots in the order in which they came. */
+struct batch {
+    struct slot *first, **last;
+    bool indirect; /* one of them is */
 };
 
 struct disk_engine {
@@ -39,13 +46,14 @@ struct disk_engine {
     void *shared;
     struct disk_ring ring;
 
-    uint8_t *buffers;
-    struct slot *slots; /* one for each entry of the ring */
+    struct disk_pool pool;
+    struct disk_transfer transfer;
+    struct slot *slots;
     struct slot *free;
+    unsigned nr_slots, nr_used; /* the others have not been touched yet */
     unsigned in_flight;
-    xen_grant_copy *copies; /* the batch being gathered */
-    unsigned nr_copies;
 
+    bool starved; /* the next request waits for memory */
     bool broken;
 };
 
@@ -54,8 +62,19 @@ static bool carries_data_in(const struct disk_request *request)
     return request->nr_segments > 0 && request->operation != BLKIF_OP_READ;
 }
 
+static struct slot *allocate(struct disk_engine *engine)
+{
+    struct slot *slot = engine->free;
+    if (slot)
+        engine->free = slot->next;
+    else if (engine->nr_used < engine->nr_slots)
+        slot = &engine->slots[engine->nr_used++];
+    return slot;
+}
+
 static void release(struct disk_engine *engine, struct slot *slot)
 {
+    disk_pool_put(&engine->pool, &slot->buffer);
     slot->next = engine->free;
     engine->free = slot;
 }
@@ -66,37 +85,19 @@ static void respond(struct disk_engine *engine, struct slot *slot, int16_t statu
     release(engine, slot);
 }
 
-/* Adds the copies between the guest's segments and the slot's buffer to the batch. */
-static void gather_copies(struct disk_engine *engine, struct slot *slot)
+static void batch_add(struct batch *batch, struct slot *slot)
 {
-    const struct disk_request *request = &slot->request;
-    unsigned domid = engine->config.domid;
-    uint8_t *at = slot->buffer;
-
-    slot->copy = engine->nr_copies;
-    for (unsigned i = 0; i < request->nr_segments; i++) {
-        const struct disk_segment *segment = &request->segments[i];
-        engine->copies[engine->nr_copies++] =
-            carries_data_in(request)
-                ? xen_grant_copy_from(domid, segment->ref, segment->offset, at, segment->length)
-                : xen_grant_copy_to(domid, segment->ref, segment->offset, at, segment->length);
-        at += segment->length;
-    }
+    slot->next = NULL;
+    *batch->last = slot;
+    batch->last = &slot->next;
+    batch->indirect |= slot->request.indirect;
 }
 
-static void do_copies(struct disk_engine *engine)
+static struct slot *batch_take(struct batch *batch)
 {
-    xen_grants_copy(engine->grants, engine->copies, engine->nr_copies);
-    engine->nr_copies = 0;
-}
-
-static bool copied(const struct disk_engine *engine, const struct slot *slot)
-{
-    for (unsigned i = 0; i < slot->request.nr_segments; i++) {
-        if (engine->copies[slot->copy + i].status != GNTST_okay)
-            return false;
-    }
-    return true;
+    struct slot *slot = batch->first;
+    batch->first = slot->next;
+    return slot;
 }
 
 static void start_io(struct disk_engine *engine, struct slot *slot)
@@ -112,69 +113,135 @@ static void start_io(struct disk_engine *engine, struct slot *slot)
     slot->op.kind = kinds[request->operation];
     slot->op.sector = request->sector;
     slot->op.sectors = request->sectors;
-    slot->op.buffer = slot->buffer;
+    slot->op.vectors = slot->buffer.chunks;
+    slot->op.nr_vectors = slot->buffer.nr_filled;
     slot->flush_first = slot->op.kind == DISK_IO_FLUSH && request->nr_segments > 0;
     engine->in_flight++;
     disk_io_add(engine->io, &slot->op);
 }
 
-/* Takes what the guest has put on the ring; true if there was something. */
-static bool take_requests(struct disk_engine *engine)
+/* The next request of the ring; NULL, and it stays there, if there is no room for it now. */
+static struct slot *take_request(struct disk_engine *engine)
 {
+    const struct disk_engine_config *config = &engine->config;
+    struct slot *slot = allocate(engine);
     uint8_t raw[DISK_SLOT_MAX];
-    struct slot *batch = NULL, **last = &batch;
-    int pending = disk_ring_pending(&engine->ring);
+
+    if (!slot)
+        return NULL;
+    disk_ring_take(&engine->ring, raw);
+    slot->status = disk_request_parse(&slot->request, config->abi, raw, &config->limits);
+    if (slot->status == BLKIF_RSP_OKAY &&
+        !disk_pool_take(&engine->pool, &slot->buffer, slot->request.nr_segments)) {
+        disk_ring_put_back(&engine->ring);
+        release(engine, slot);
+        return NULL;
+    }
+    return slot;
+}
+
+/* Takes what the guest has put on the ring, and answers what is bad; the number of requests. */
+static int take_batch(struct disk_engine *engine, struct batch *batch)
+{
+    int pending = disk_ring_pending(&engine->ring), taken = 0;
 
     if (pending < 0) {
         engine->broken = true;
-        return true;
+        return 1;
     }
-    for (int i = 0; i < pending && engine->free; i++) {
-        struct slot *slot = engine->free;
-        engine->free = slot->next;
-        disk_ring_take(&engine->ring, raw);
-        int status =
-            disk_request_parse(&slot->request, engine->config.abi, raw, &engine->config.limits);
-        if (status != BLKIF_RSP_OKAY) {
-            respond(engine, slot, status);
-            continue;
-        }
-        if (carries_data_in(&slot->request))
-            gather_copies(engine, slot);
-        slot->next = NULL;
-        *last = slot;
-        last = &slot->next;
-    }
-    do_copies(engine);
-    while (batch) {
-        struct slot *slot = batch;
-        batch = slot->next;
-        if (carries_data_in(&slot->request) && !copied(engine, slot))
-            respond(engine, slot, BLKIF_RSP_ERROR);
+    engine->starved = false;
+    for (; taken < pending; taken++) {
+        struct slot *slot = take_request(engine);
+        engine->starved = !slot;
+        if (!slot)
+            break;
+        if (slot->status == BLKIF_RSP_OKAY)
+            batch_add(batch, slot);
         else
+            respond(engine, slot, slot->status);
+    }
+    return taken;
+}
+
+/*
+ * Fetches the tables of indirect requests, each into the memory that its data will be in: what
+ * is checked there is ours already, and read only once.
+ */
+static void fetch_tables(struct disk_engine *engine, struct batch *batch)
+{
+    const struct disk_limits *limits = &engine->config.limits;
+
+    if (!batch->indirect)
+        return;
+    for (struct slot *slot = batch->first; slot; slot = slot->next) {
+        if (!slot->request.indirect)
+            continue;
+        slot->share = disk_transfer_add_table(&engine->transfer, &slot->request, &slot->buffer);
+    }
+    disk_transfer_run(&engine->transfer);
+    for (struct slot *slot = batch->first; slot; slot = slot->next) {
+        if (!slot->request.indirect)
+            continue;
+        slot->status =
+            disk_transfer_done(&engine->transfer, slot->share)
+                ? disk_request_parse_table(&slot->request, slot->buffer.chunks[0].iov_base, limits)
+                : BLKIF_RSP_ERROR;
+    }
+}
+
+/* Now it is known how long the data is, and those requests that carry some have theirs fetched. */
+static void fetch_data(struct disk_engine *engine, struct batch *batch)
+{
+    for (struct slot *slot = batch->first; slot; slot = slot->next) {
+        const struct disk_request *request = &slot->request;
+        slot->share.count = 0;
+        if (slot->status != BLKIF_RSP_OKAY || request->nr_segments == 0)
+            continue;
+        disk_buffer_fill(&slot->buffer, request->sectors * DISK_SECTOR);
+        if (carries_data_in(request))
+            slot->share =
+                disk_transfer_add(&engine->transfer, DISK_FROM_GUEST, request, &slot->buffer);
+    }
+    disk_transfer_run(&engine->transfer);
+}
+
+/* True if there was something that could be taken. */
+static bool take_requests(struct disk_engine *engine)
+{
+    struct batch batch = { .last = &batch.first };
+    int taken = take_batch(engine, &batch);
+
+    fetch_tables(engine, &batch);
+    fetch_data(engine, &batch);
+    while (batch.first) {
+        struct slot *slot = batch_take(&batch);
+        if (slot->status == BLKIF_RSP_OKAY && !disk_transfer_done(&engine->transfer, slot->share))
+            slot->status = BLKIF_RSP_ERROR;
+        if (slot->status == BLKIF_RSP_OKAY)
             start_io(engine, slot);
+        else
+            respond(engine, slot, slot->status);
     }
     disk_io_submit(engine->io);
-    return pending > 0;
+    return taken > 0;
 }
 
 static int16_t io_status(struct disk_engine *engine, const struct disk_io_op *op)
 {
     if (op->error == 0)
         return BLKIF_RSP_OKAY;
-    if (!*engine->config.error_logged)
+    if (g_atomic_int_compare_and_exchange(engine->config.error_logged, 0, 1))
         g_warning("disk %s: %s: %s at sector %" PRIu64 " (%" PRIu64 " sectors); the guest is told, "
                   "further errors of this disk are not logged",
                   engine->config.name, engine->config.medium->path, g_strerror(op->error),
                   op->sector, op->sectors);
-    *engine->config.error_logged = true;
     return op->error == EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 }
 
 /* Delivers what has finished; true if there was something. */
 static bool finish_requests(struct disk_engine *engine)
 {
-    struct slot *batch = NULL, **last = &batch;
+    struct batch batch = { .last = &batch.first };
     struct disk_io_op *op;
     bool progress = false;
 
@@ -189,42 +256,20 @@ static bool finish_requests(struct disk_engine *engine)
             continue;
         }
         engine->in_flight--;
+        slot->share.count = 0;
         if (op->kind == DISK_IO_READ && slot->status == BLKIF_RSP_OKAY)
-            gather_copies(engine, slot);
-        slot->next = NULL;
-        *last = slot;
-        last = &slot->next;
+            slot->share =
+                disk_transfer_add(&engine->transfer, DISK_TO_GUEST, &slot->request, &slot->buffer);
+        batch_add(&batch, slot);
     }
     disk_io_submit(engine->io);
-    do_copies(engine);
-    while (batch) {
-        struct slot *slot = batch;
-        batch = slot->next;
-        bool lost = slot->op.kind == DISK_IO_READ && slot->status == BLKIF_RSP_OKAY &&
-                    !copied(engine, slot);
+    disk_transfer_run(&engine->transfer);
+    while (batch.first) {
+        struct slot *slot = batch_take(&batch);
+        bool lost = !disk_transfer_done(&engine->transfer, slot->share);
         respond(engine, slot, lost ? BLKIF_RSP_ERROR : slot->status);
     }
     return progress;
-}
-
-/* One slot, with its buffer, for each entry of the ring.  Memory comes with the first use. */
-static bool allocate_slots(struct disk_engine *engine, GError **error)
-{
-    uint32_t entries = engine->ring.entries;
-    engine->buffers = mmap(NULL, (size_t)entries * BUFFER_SIZE, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (engine->buffers == MAP_FAILED) {
-        engine->buffers = NULL;
-        xen_set_error(error, "cannot allocate I/O buffers");
-        return false;
-    }
-    engine->slots = g_new0(struct slot, entries);
-    engine->copies = g_new(xen_grant_copy, (size_t)entries * DISK_SEGMENTS_MAX);
-    for (uint32_t i = entries; i-- > 0;) {
-        engine->slots[i].buffer = engine->buffers + (size_t)i * BUFFER_SIZE;
-        release(engine, &engine->slots[i]);
-    }
-    return true;
 }
 
 static bool set_up(struct disk_engine *engine, GError **error)
@@ -240,8 +285,15 @@ static bool set_up(struct disk_engine *engine, GError **error)
         return false;
     disk_ring_init(&engine->ring, engine->shared, (size_t)config->nr_ring_pages * XEN_PAGE_SIZE,
                    config->abi);
-    engine->io = disk_io_open(config->medium, engine->ring.entries, error);
-    return engine->io && allocate_slots(engine, error);
+    engine->nr_slots = MIN(engine->ring.entries, IN_FLIGHT_MAX);
+    engine->slots = g_new0(struct slot, engine->nr_slots);
+    disk_transfer_open(&engine->transfer, engine->grants, config->domid);
+    if (config->persistent)
+        disk_transfer_keep_mapped(&engine->transfer,
+                                  engine->ring.entries * BLKIF_MAX_SEGMENTS_PER_REQUEST,
+                                  config->map_failures);
+    engine->io = disk_io_open(config->medium, engine->nr_slots, error);
+    return engine->io && disk_pool_open(&engine->pool, error);
 }
 
 struct disk_engine *disk_engine_open(const struct disk_engine_config *config, GError **error)
@@ -261,11 +313,10 @@ void disk_engine_close(struct disk_engine *engine)
     if (engine->shared)
         xen_grants_unmap(engine->grants, engine->shared, engine->config.nr_ring_pages);
     disk_io_close(engine->io);
+    disk_transfer_close(&engine->transfer);
     xen_grants_close(engine->grants);
-    if (engine->buffers)
-        munmap(engine->buffers, (size_t)engine->ring.entries * BUFFER_SIZE);
+    disk_pool_close(&engine->pool);
     g_free(engine->slots);
-    g_free(engine->copies);
     g_free(engine);
 }
 
@@ -279,7 +330,8 @@ bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify)
 
 bool disk_engine_arm(struct disk_engine *engine)
 {
-    return !engine->broken && disk_ring_arm(&engine->ring);
+    /* What could not be taken waits for what is in flight, not for the guest. */
+    return !engine->broken && !engine->starved && disk_ring_arm(&engine->ring);
 }
 
 bool disk_engine_broken(const struct disk_engine *engine)

@@ -28,7 +28,9 @@ struct disk_engine_config {
     unsigned nr_ring_pages;
     const struct disk_medium *medium;
     struct disk_limits limits;
-    bool *error_logged; /* the disk's: only the first error of its medium is logged */
+    bool persistent;    /* the frontend grants persistently, and we keep its pages mapped */
+    gint *map_failures; /* atomic, the disk's, if so: see mappings.h */
+    gint *error_logged; /* atomic, the disk's: only the first error of its medium is logged */
 };
 
 /* Maps the ring.  What else the config points to must outlive the engine. */
@@ -41,7 +43,7 @@ void disk_engine_close(struct disk_engine *engine); /* NULL is fine; it must be 
  */
 bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify);
 
-/* Asks the guest for an event with its next request; true if one has arrived meanwhile. */
+/* Asks the guest for an event with its next request; true if one has arrived that can be taken. */
 bool disk_engine_arm(struct disk_engine *engine);
 
 /* The guest broke the ring protocol: nothing is taken any more. */

@@ -134,22 +134,34 @@ void disk_io_close(struct disk_io *io)
     g_free(io);
 }
 
+/* The kernel need not fetch the list if there is only one piece, as of a small request. */
+static void prepare_transfer(struct disk_io *io, struct disk_io_op *op)
+{
+    const struct iovec *vectors = op->vectors;
+    bool read = op->kind == DISK_IO_READ;
+    off_t offset = op->sector * DISK_SECTOR;
+    int fd = io->medium->fd;
+
+    if (op->nr_vectors == 1 && read)
+        io_prep_pread(&op->iocb, fd, vectors->iov_base, vectors->iov_len, offset);
+    else if (op->nr_vectors == 1)
+        io_prep_pwrite(&op->iocb, fd, vectors->iov_base, vectors->iov_len, offset);
+    else if (read)
+        io_prep_preadv(&op->iocb, fd, vectors, op->nr_vectors, offset);
+    else
+        io_prep_pwritev(&op->iocb, fd, vectors, op->nr_vectors, offset);
+}
+
 void disk_io_add(struct disk_io *io, struct disk_io_op *op)
 {
-    int fd = io->medium->fd;
-    size_t length = op->sectors * DISK_SECTOR;
-    off_t offset = op->sector * DISK_SECTOR;
-
     op->io = io;
     switch (op->kind) {
     case DISK_IO_READ:
-        io_prep_pread(&op->iocb, fd, op->buffer, length, offset);
-        break;
     case DISK_IO_WRITE:
-        io_prep_pwrite(&op->iocb, fd, op->buffer, length, offset);
+        prepare_transfer(io, op);
         break;
     case DISK_IO_FLUSH:
-        io_prep_fdsync(&op->iocb, fd);
+        io_prep_fdsync(&op->iocb, io->medium->fd);
         break;
     case DISK_IO_DISCARD:
         add_discard(io, op);
@@ -195,7 +207,7 @@ struct disk_io_op *disk_io_reap(struct disk_io *io)
 {
     struct timespec now = { 0, 0 };
 
-    if (!g_queue_is_empty(&io->failed))
+    if (io->failed.head)
         return g_queue_pop_head(&io->failed);
     if (io->next_event == io->nr_events) {
         int count = io_getevents(io->context, 0, EVENTS_AT_ONCE, io->events, &now);

@@ -15,6 +15,7 @@
 #include <libaio.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <glib.h>
 
 #include "pvbackends/disk/medium.h"
@@ -27,8 +28,9 @@ enum disk_io_kind { DISK_IO_READ, DISK_IO_WRITE, DISK_IO_FLUSH, DISK_IO_DISCARD 
 struct disk_io_op {
     enum disk_io_kind kind;
     uint64_t sector, sectors;
-    void *buffer; /* of a read or write, page-aligned */
-    int error;    /* result: 0 or an errno; a short transfer is EIO */
+    const struct iovec *vectors; /* of a read or write, page-aligned, as long as SECTORS */
+    unsigned nr_vectors;
+    int error; /* result: 0 or an errno; a short transfer is EIO */
     struct disk_io *io;
     struct iocb iocb;
 };

@@ -18,6 +18,7 @@ struct disk_queue {
     evtchn_port_t port;
     GThread *thread;
     int wake_fd;
+    gint start; /* atomic */
     gint stop;  /* atomic */
     gint asked; /* atomic: the thread is to come round */
 
@@ -77,11 +78,25 @@ static gboolean on_news(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* Until the disk's other queues are there too, or it is known that they are not to be. */
+static void wait_for_start(struct disk_queue *queue)
+{
+    struct pollfd wake = { .fd = queue->wake_fd, .events = POLLIN };
+    eventfd_t count;
+
+    while (!g_atomic_int_get(&queue->start) && !g_atomic_int_get(&queue->stop)) {
+        poll(&wake, 1, -1);
+        eventfd_read(queue->wake_fd, &count);
+    }
+}
+
 static gpointer queue_thread(gpointer opaque)
 {
     struct disk_queue *queue = opaque;
     struct disk_engine *engine = queue->engine;
     bool broken = false;
+
+    wait_for_start(queue);
 
     for (;;) {
         bool stop = g_atomic_int_get(&queue->stop);
@@ -129,7 +144,7 @@ static bool set_up(struct disk_queue *queue, GError **error)
     return true;
 }
 
-struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error)
+struct disk_queue *disk_queue_open(const struct disk_queue_config *config, GError **error)
 {
     struct disk_queue *queue = g_new0(struct disk_queue, 1);
     queue->config = *config;
@@ -151,8 +166,21 @@ bool disk_queue_check(struct disk_queue *queue)
     return came_round;
 }
 
+void disk_queue_start(struct disk_queue *queue)
+{
+    g_atomic_int_set(&queue->start, 1);
+    eventfd_write(queue->wake_fd, 1);
+}
+
 void disk_queue_stop(struct disk_queue *queue)
 {
     g_atomic_int_set(&queue->stop, 1);
     eventfd_write(queue->wake_fd, 1);
+}
+
+void disk_queue_cancel(struct disk_queue *queue)
+{
+    disk_queue_stop(queue);
+    g_thread_join(queue->thread); /* it has nothing in flight */
+    queue_free(queue);
 }

@@ -24,8 +24,13 @@ struct disk_queue_config {
     void *opaque;
 };
 
-/* Maps the ring and starts the thread.  What else the config points to must outlive the queue. */
-struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GError **error);
+/*
+ * Maps the ring and makes the thread, which waits.  What else the config points to must outlive the
+ * queue.  It is served from disk_queue_start() on, or given up at once by disk_queue_cancel().
+ */
+struct disk_queue *disk_queue_open(const struct disk_queue_config *config, GError **error);
+void disk_queue_start(struct disk_queue *queue);
+void disk_queue_cancel(struct disk_queue *queue); /* one that was not started */
 
 /*
  * Has the thread come round since the last call, and so hangs in no system call?  Asks it to come
@@ -33,7 +38,7 @@ struct disk_queue *disk_queue_start(const struct disk_queue_config *config, GErr
  */
 bool disk_queue_check(struct disk_queue *queue);
 
-/* Takes no more requests, finishes those in flight, and calls `stopped`. */
+/* Takes no more requests, finishes those in flight, and calls `stopped`; once. */
 void disk_queue_stop(struct disk_queue *queue);
 
 #endif

@@ -19,14 +19,13 @@ static bool in_range(const struct disk_request *request, const struct disk_limit
            request->sector % limits->alignment == 0 && request->sectors % limits->alignment == 0;
 }
 
-static int parse_segments(struct disk_request *request, const struct disk_abi *abi,
-                          const uint8_t *slot, unsigned count)
+/* Reads the request's segments, as many as it says, and checks them and what they are together. */
+static int parse_segments(struct disk_request *request, const uint8_t *table,
+                          const struct disk_limits *limits)
 {
-    if (count > DISK_SEGMENTS_MAX)
-        return BLKIF_RSP_ERROR;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < request->nr_segments; i++) {
         struct blkif_request_segment segment;
-        memcpy(&segment, slot + abi->segments + i * sizeof(segment), sizeof(segment));
+        memcpy(&segment, table + i * sizeof(segment), sizeof(segment));
         if (segment.first_sect > segment.last_sect || segment.last_sect >= DISK_SECTORS_PER_PAGE)
             return BLKIF_RSP_ERROR;
         unsigned sectors = segment.last_sect - segment.first_sect + 1;
@@ -37,8 +36,48 @@ static int parse_segments(struct disk_request *request, const struct disk_abi *a
         };
         request->sectors += sectors;
     }
+    return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
+}
+
+int disk_request_parse_table(struct disk_request *request, const void *table,
+                             const struct disk_limits *limits)
+{
+    return parse_segments(request, table, limits);
+}
+
+/* With up to DISK_SEGMENTS_MAX segments, so the first of its pages has all of them. */
+static int parse_indirect(struct disk_request *request, const struct disk_abi *abi,
+                          const uint8_t *raw, const struct disk_limits *limits)
+{
+    uint16_t count;
+    memcpy(&count, raw + offsetof(struct blkif_request_indirect, nr_segments), sizeof(count));
+
+    request->operation = raw[offsetof(struct blkif_request_indirect, indirect_op)];
+    if (request->operation != BLKIF_OP_READ && request->operation != BLKIF_OP_WRITE)
+        return BLKIF_RSP_ERROR;
+    if (request->operation == BLKIF_OP_WRITE && limits->read_only)
+        return BLKIF_RSP_ERROR;
+    if (count == 0 || count > DISK_SEGMENTS_MAX)
+        return BLKIF_RSP_ERROR;
+    request->indirect = true;
     request->nr_segments = count;
+    memcpy(&request->table_ref, raw + abi->indirect_refs, sizeof(request->table_ref));
     return BLKIF_RSP_OKAY;
+}
+
+static int parse_discard(struct disk_request *request, const struct disk_abi *abi,
+                         const uint8_t *raw, const struct disk_limits *limits)
+{
+    uint8_t flags = raw[offsetof(struct blkif_request_discard, flag)];
+
+    if (limits->read_only)
+        return BLKIF_RSP_ERROR;
+    if (!limits->discard || flags & BLKIF_DISCARD_SECURE)
+        return BLKIF_RSP_EOPNOTSUPP;
+    request->sectors = load_u64(raw, abi->segments);
+    if (request->sectors == 0)
+        return BLKIF_RSP_ERROR;
+    return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
 }
 
 int disk_request_parse(struct disk_request *request, const struct disk_abi *abi, const void *slot,
@@ -46,13 +85,13 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
 {
     const uint8_t *raw = slot;
     uint8_t count = raw[offsetof(struct blkif_request, nr_segments)];
-    uint8_t flags = raw[offsetof(struct blkif_request_discard, flag)];
 
     request->operation = raw[offsetof(struct blkif_request, operation)];
     request->id = load_u64(raw, abi->id);
     request->sector = load_u64(raw, abi->sector);
     request->sectors = 0;
     request->nr_segments = 0;
+    request->indirect = false;
 
     switch (request->operation) {
     case BLKIF_OP_READ:
@@ -70,20 +109,15 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
             return BLKIF_RSP_ERROR;
         break;
     case BLKIF_OP_DISCARD:
-        if (limits->read_only)
-            return BLKIF_RSP_ERROR;
-        if (!limits->discard || flags & BLKIF_DISCARD_SECURE)
-            return BLKIF_RSP_EOPNOTSUPP;
-        request->sectors = load_u64(raw, abi->segments);
-        if (request->sectors == 0)
-            return BLKIF_RSP_ERROR;
-        return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
+        return parse_discard(request, abi, raw, limits);
+    case BLKIF_OP_INDIRECT:
+        return parse_indirect(request, abi, raw, limits);
     default:
         return BLKIF_RSP_EOPNOTSUPP;
     }
 
-    int status = parse_segments(request, abi, raw, count);
-    if (status == BLKIF_RSP_OKAY && !in_range(request, limits))
-        status = BLKIF_RSP_ERROR;
-    return status;
+    if (count > BLKIF_MAX_SEGMENTS_PER_REQUEST)
+        return BLKIF_RSP_ERROR;
+    request->nr_segments = count;
+    return parse_segments(request, raw + abi->segments, limits);
 }

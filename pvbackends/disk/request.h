@@ -19,8 +19,9 @@
 #define DISK_SECTOR 512
 #define DISK_SECTORS_PER_PAGE 8
 
-/* Segments a request may have; indirect requests will raise it. */
-#define DISK_SEGMENTS_MAX BLKIF_MAX_SEGMENTS_PER_REQUEST
+/* Segments an indirect request may have; their table is in one page (blkif.h has room for 8). */
+#define DISK_SEGMENTS_MAX 256
+_Static_assert(DISK_SEGMENTS_MAX * sizeof(struct blkif_request_segment) <= 4096, "one page");
 
 /* What a request must fit. */
 struct disk_limits {
@@ -38,18 +39,27 @@ struct disk_segment {
 
 struct disk_request {
     uint64_t id;       /* the guest's, for the response */
-    uint8_t operation; /* BLKIF_OP_*, for the response */
+    uint8_t operation; /* BLKIF_OP_*, for the response; of an indirect request the inner one */
     uint64_t sector;   /* first sector */
     uint64_t sectors;  /* length; of a read or write the sum of the segments */
     unsigned nr_segments;
+    bool indirect;      /* its segments are in the table, and not known yet */
+    uint32_t table_ref; /* the page that the table is at the start of */
     struct disk_segment segments[DISK_SEGMENTS_MAX];
 };
 
 /*
- * Reads SLOT.  BLKIF_RSP_OKAY: *REQUEST is valid.  Otherwise that is the status to respond with,
- * and only id and operation are set.
+ * Reads SLOT.  BLKIF_RSP_OKAY: *REQUEST is valid, or indirect and needs its table.  Otherwise that
+ * is the status to respond with, and only id and operation are set.
  */
 int disk_request_parse(struct disk_request *request, const struct disk_abi *abi, const void *slot,
                        const struct disk_limits *limits);
+
+/*
+ * Reads TABLE, a private copy of the indirect request's nr_segments segments, which have the same
+ * layout in all ABIs.  As above.
+ */
+int disk_request_parse_table(struct disk_request *request, const void *table,
+                             const struct disk_limits *limits);
 
 #endif

@@ -13,9 +13,9 @@ struct shared_head {
 };
 
 static const struct disk_abi abis[] = {
-    { XEN_IO_PROTO_ABI_X86_64, 112, 8, 16, 24, 16 },
-    { XEN_IO_PROTO_ABI_X86_32, 108, 4, 12, 20, 12 },
-    { XEN_IO_PROTO_ABI_ARM, 112, 8, 16, 24, 16 },
+    { XEN_IO_PROTO_ABI_X86_64, 112, 8, 16, 24, 28, 16 },
+    { XEN_IO_PROTO_ABI_X86_32, 108, 4, 12, 20, 24, 12 },
+    { XEN_IO_PROTO_ABI_ARM, 112, 8, 16, 24, 28, 16 },
 };
 
 const struct disk_abi *disk_abi_find(const char *protocol)
@@ -65,6 +65,11 @@ void disk_ring_take(struct disk_ring *ring, void *slot)
     memcpy(slot, slot_at(ring, ring->req_cons++), ring->abi->slot_size);
     /* The copy is what we use from here on, whatever the guest does to the slot (XSA-155). */
     __asm__ volatile("" ::: "memory");
+}
+
+void disk_ring_put_back(struct disk_ring *ring)
+{
+    ring->req_cons--;
 }
 
 void disk_ring_respond(struct disk_ring *ring, uint64_t id, uint8_t operation, int16_t status)

@@ -2,7 +2,7 @@
  * The shared ring of a block device: indexes, notification thresholds, and the layouts that the
  * three ABIs give to requests and responses.
  *
- * The page is shared with a hostile guest.  Only req_prod and rsp_event are read from it, each
+ * The pages are shared with a hostile guest.  Only req_prod and rsp_event are read from it, each
  * once; our own positions are kept in private memory and never read back.
  *
  * Source: xen/io/ring.h, xen/io/blkif.h, xen/io/protocols.h.
@@ -24,11 +24,12 @@
  * integers to 4 bytes; x86_64, ARM (both sizes) and so "native" here align them to 8.
  */
 struct disk_abi {
-    const char *name;  /* as in the frontend's `protocol` node */
-    uint8_t slot_size; /* of the union of request and response */
-    uint8_t id;        /* uint64_t, in requests; a response has it at 0 */
-    uint8_t sector;    /* uint64_t */
-    uint8_t segments;  /* struct blkif_request_segment[] or, for discard, uint64_t nr_sectors */
+    const char *name;      /* as in the frontend's `protocol` node */
+    uint8_t slot_size;     /* of the union of request and response */
+    uint8_t id;            /* uint64_t, in requests; a response has it at 0 */
+    uint8_t sector;        /* uint64_t */
+    uint8_t segments;      /* struct blkif_request_segment[] or, for discard, uint64_t nr_sectors */
+    uint8_t indirect_refs; /* grant_ref_t[8], of an indirect request */
     uint8_t response_size;
 };
 
@@ -57,6 +58,9 @@ int disk_ring_pending(const struct disk_ring *ring);
 
 /* Copies the next request to SLOT (DISK_SLOT_MAX bytes) and takes it; there must be one. */
 void disk_ring_take(struct disk_ring *ring, void *slot);
+
+/* The request taken last is on the ring after all, and taken anew when its turn comes. */
+void disk_ring_put_back(struct disk_ring *ring);
 
 /* Writes a response; ID and OPERATION are the request's, STATUS is BLKIF_RSP_*. */
 void disk_ring_respond(struct disk_ring *ring, uint64_t id, uint8_t operation, int16_t status);

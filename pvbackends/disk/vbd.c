@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "pvbackends/disk/frontend.h"
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/queue.h"
 
@@ -27,8 +28,17 @@ struct vbd {
     bool cdrom;
     bool discard;
     struct disk_medium *medium;
-    struct disk_queue *queue; /* NULL unless connected */
-    bool error_logged;
+    unsigned max_queues; /* to offer */
+    bool persistent;     /* to offer */
+    struct vbd_queue {
+        struct vbd *vbd;
+        struct disk_queue *queue; /* NULL when it has stopped */
+    } queues[DISK_QUEUES_MAX];
+    unsigned nr_queues;  /* 0 unless connected */
+    unsigned nr_stopped; /* of these */
+    bool broken;         /* one of them */
+    gint error_logged;   /* atomic: the queues' */
+    gint map_failures;   /* the same */
 };
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
@@ -88,8 +98,11 @@ static void vbd_remove(void *opaque)
 
 static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **error)
 {
+    const struct vbd_options *options = opaque;
     struct vbd *vbd = g_new0(struct vbd, 1);
     vbd->device = device;
+    vbd->max_queues = CLAMP(options->max_queues, 1, DISK_QUEUES_MAX);
+    vbd->persistent = options->persistent;
     vbd->store = xenbus_device_store(device);
     vbd->path = xenbus_device_path(device);
     vbd->name = xen_store_read(vbd->store, vbd->path, "dev", NULL);
@@ -131,7 +144,14 @@ static bool vbd_publish(void *opaque, GError **error)
     if (medium->physical != medium->sector_size &&
         !publish_number(vbd, "physical-sector-size", medium->physical, error))
         return false;
+    if (vbd->max_queues > 1 &&
+        !publish_number(vbd, "multi-queue-max-queues", vbd->max_queues, error))
+        return false;
+    if (vbd->persistent && !publish_number(vbd, "feature-persistent", 1, error))
+        return false;
     return publish_number(vbd, "feature-flush-cache", 1, error) &&
+           publish_number(vbd, "feature-max-indirect-segments", DISK_SEGMENTS_MAX, error) &&
+           publish_number(vbd, "max-ring-page-order", DISK_RING_ORDER_MAX, error) &&
            publish_number(vbd, "info", info, error) &&
            publish_number(vbd, "sector-size", medium->sector_size, error) &&
            publish_number(vbd, "sectors", medium->sectors, error);
@@ -139,7 +159,11 @@ static bool vbd_publish(void *opaque, GError **error)
 
 static void on_queue_broken(void *opaque)
 {
-    struct vbd *vbd = opaque;
+    struct vbd_queue *queue = opaque;
+    struct vbd *vbd = queue->vbd;
+    if (vbd->broken)
+        return;
+    vbd->broken = true;
     g_autofree char *message = g_strdup_printf(
         "disk %s: the guest's ring has more requests than it can hold; closed", vbd->name);
     xenbus_device_fail(vbd->device, message);
@@ -147,80 +171,91 @@ static void on_queue_broken(void *opaque)
 
 static void on_queue_stopped(void *opaque)
 {
-    struct vbd *vbd = opaque;
-    vbd->queue = NULL;
+    struct vbd_queue *queue = opaque;
+    struct vbd *vbd = queue->vbd;
+
+    queue->queue = NULL;
+    if (++vbd->nr_stopped < vbd->nr_queues)
+        return;
+    vbd->nr_queues = 0;
     xenbus_device_disconnected(vbd->device);
 }
 
-/* The layout of the frontend's requests.  It need not name one; what it names must exist. */
-static const struct disk_abi *read_abi(const struct vbd *vbd, GError **error)
+static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned number,
+                       GError **error)
 {
-    g_autoptr(GError) problem = NULL;
-    g_autofree char *protocol =
-        xen_store_read(vbd->store, xenbus_device_frontend(vbd->device), "protocol", &problem);
-
-    if (problem && !g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
-        g_propagate_prefixed_error(error, g_steal_pointer(&problem), "disk %s: ", vbd->name);
-        return NULL;
-    }
-    const struct disk_abi *abi = disk_abi_find(protocol);
-    if (!abi) {
-        g_autofree char *shown = g_strescape(protocol, NULL);
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "disk %s: the guest asks for protocol '%.64s', which does not exist", vbd->name,
-                    shown);
-    }
-    return abi;
-}
-
-static bool vbd_connect(void *opaque, GError **error)
-{
-    struct vbd *vbd = opaque;
-    const char *frontend = xenbus_device_frontend(vbd->device);
     const struct disk_medium *medium = vbd->medium;
-    uint64_t ref, port;
-
     struct disk_queue_config config = {
         .engine = { .name = vbd->name,
                     .domid = xenbus_device_domid(vbd->device),
-                    .abi = read_abi(vbd, error),
-                    .nr_ring_pages = 1, /* a larger ring is not offered: no frontend may ask */
+                    .abi = frontend->abi,
+                    .ring_refs = frontend->queues[number].ring_refs,
+                    .nr_ring_pages = frontend->nr_ring_pages,
                     .medium = medium,
                     .limits = { .sectors = medium->sectors,
                                 .alignment = medium->sector_size / DISK_SECTOR,
                                 .read_only = medium->read_only,
                                 .discard = vbd->discard },
+                    .persistent = frontend->persistent,
+                    .map_failures = &vbd->map_failures,
                     .error_logged = &vbd->error_logged },
+        .port = frontend->queues[number].port,
         .broken = on_queue_broken,
         .stopped = on_queue_stopped,
-        .opaque = vbd,
+        .opaque = &vbd->queues[number],
     };
-    if (!config.engine.abi)
-        return false;
-    if (!xen_store_read_uint(vbd->store, frontend, "ring-ref", 0, UINT32_MAX, &ref, error) ||
-        !xen_store_read_uint(vbd->store, frontend, "event-channel", 0, UINT32_MAX, &port, error)) {
+    vbd->queues[number].vbd = vbd;
+    vbd->queues[number].queue = disk_queue_open(&config, error);
+    return vbd->queues[number].queue != NULL;
+}
+
+/* All of them or none; no request is taken before all are there. */
+static bool open_queues(struct vbd *vbd, struct disk_frontend *frontend, GError **error)
+{
+    unsigned opened = 0;
+
+    while (opened < frontend->nr_queues && open_queue(vbd, frontend, opened, error))
+        opened++;
+    if (opened == frontend->nr_queues)
+        return true;
+    while (opened > 0)
+        disk_queue_cancel(vbd->queues[--opened].queue);
+    return false;
+}
+
+static bool vbd_connect(void *opaque, GError **error)
+{
+    struct vbd *vbd = opaque;
+    struct disk_frontend frontend;
+
+    if (!disk_frontend_read(&frontend, vbd->store, xenbus_device_frontend(vbd->device),
+                            vbd->max_queues, vbd->persistent, error) ||
+        !open_queues(vbd, &frontend, error)) {
         g_prefix_error(error, "disk %s: ", vbd->name);
         return false;
     }
-    uint32_t refs[] = { ref };
-    config.engine.ring_refs = refs;
-    config.port = port;
-    vbd->queue = disk_queue_start(&config, error);
-    if (!vbd->queue)
-        g_prefix_error(error, "disk %s: ", vbd->name);
-    return vbd->queue != NULL;
+    vbd->nr_queues = frontend.nr_queues;
+    vbd->nr_stopped = 0;
+    vbd->broken = false;
+    for (unsigned i = 0; i < vbd->nr_queues; i++)
+        disk_queue_start(vbd->queues[i].queue);
+    return true;
 }
 
 static void vbd_disconnect(void *opaque)
 {
     struct vbd *vbd = opaque;
-    disk_queue_stop(vbd->queue);
+    for (unsigned i = 0; i < vbd->nr_queues; i++)
+        disk_queue_stop(vbd->queues[i].queue);
 }
 
 static bool vbd_check(void *opaque)
 {
     struct vbd *vbd = opaque;
-    return disk_queue_check(vbd->queue);
+    bool good = true;
+    for (unsigned i = 0; i < vbd->nr_queues; i++)
+        good &= !vbd->queues[i].queue || disk_queue_check(vbd->queues[i].queue);
+    return good;
 }
 
 const struct xenbus_driver vbd_driver = {

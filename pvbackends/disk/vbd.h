@@ -14,6 +14,8 @@
 /* What the driver's calls get as OPAQUE. */
 struct vbd_options {
     const char *vdev_prefix; /* serve only disks whose name begins so; NULL: all */
+    unsigned max_queues;     /* of a disk, to offer; 0 is 1 */
+    bool persistent;         /* offer to keep mapped what a frontend grants */
 };
 
 extern const struct xenbus_driver vbd_driver;

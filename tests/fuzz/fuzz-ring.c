@@ -17,6 +17,7 @@
 #include <xen/grant_table.h>
 
 #include "pvbackends/disk/engine.h"
+#include "tests/fuzz/fake-io.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/host.h"
 
@@ -24,6 +25,10 @@
 #define PAGES 16 /* that the guest grants, of each kind */
 #define COMMANDS_MAX 256
 #define RING_SLOTS 32
+#define TABLE_SEGMENTS 16 /* that one command writes */
+
+/* The I/O is done at once, so each turn answers something, or a flush before a write is done. */
+#define TURNS_MAX (2 * RING_SLOTS + 2)
 
 /* What fills memory and disk, so that a byte in the wrong place is seen. */
 #define CONSTANT_BYTE 0xC0
@@ -44,17 +49,19 @@ struct disk {
     uint32_t ring_ref;
     uint8_t *ring;
     uint32_t req_prod, answered; /* as the guest's driver counts */
-    bool error_logged;
+    gint error_logged, map_failures;
 };
 
 static const struct {
     const char *protocol;
     bool read_only, discard;
     uint32_t alignment;
+    bool persistent;
 } kinds[] = {
-    { "x86_64-abi", false, true, 1 }, { "x86_32-abi", false, true, 1 },
-    { "arm-abi", false, false, 1 },   { "x86_64-abi", true, false, 1 },
-    { "x86_64-abi", false, true, 8 }, { "x86_32-abi", true, false, 4 },
+    { "x86_64-abi", false, true, 1, false }, { "x86_32-abi", false, true, 1, false },
+    { "arm-abi", false, false, 1, false },   { "x86_64-abi", true, false, 1, false },
+    { "x86_64-abi", false, true, 8, false }, { "x86_32-abi", true, false, 4, false },
+    { "x86_64-abi", false, true, 1, true },  { "x86_64-abi", true, false, 1, true },
 };
 
 static struct guest *guest;
@@ -95,6 +102,7 @@ static void open_disk(struct disk *disk)
 
     memset(disk->ring, 0, GUEST_PAGE);
     disk->req_prod = disk->answered = 0;
+    disk->map_failures = 0;
     disk->config.ring_refs = ring_refs;
     disk->engine = disk_engine_open(&disk->config, &error);
     if (!disk->engine)
@@ -123,6 +131,8 @@ static void make_disk(unsigned kind, int fd)
                     .alignment = kinds[kind].alignment,
                     .read_only = kinds[kind].read_only,
                     .discard = kinds[kind].discard },
+        .persistent = kinds[kind].persistent,
+        .map_failures = &disk->map_failures,
         .error_logged = &disk->error_logged,
     };
     disk->ring = guest_alloc(guest, 1);
@@ -157,25 +167,46 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/*
- * A slot straight from the input, but for its grant references: of 2^32 few are any good, so those
- * with their top bit clear are made to name one of the guest's grants.
+/* Of 2^32 references few are any good: with the top bit clear they name one of the guest's grants.
  */
+static void make_ref(uint8_t *at)
+{
+    uint32_t ref;
+    memcpy(&ref, at, sizeof(ref));
+    if (!(ref >> 31))
+        ref = refs[ref % G_N_ELEMENTS(refs)];
+    memcpy(at, &ref, sizeof(ref));
+}
+
+/* A slot straight from the input, but for its grant references. */
 static void put_request(struct disk *disk, struct reader *reader)
 {
     const struct disk_abi *abi = disk->config.abi;
     uint8_t *slot = disk->ring + 64 + (disk->req_prod % RING_SLOTS) * abi->slot_size;
 
     take_bytes(reader, slot, abi->slot_size);
-    for (unsigned i = 0; i < BLKIF_MAX_SEGMENTS_PER_REQUEST && slot[0] != BLKIF_OP_DISCARD; i++) {
-        uint8_t *at = slot + abi->segments + i * sizeof(struct blkif_request_segment);
-        uint32_t ref;
-        memcpy(&ref, at, sizeof(ref));
-        if (!(ref >> 31))
-            ref = refs[ref % G_N_ELEMENTS(refs)];
-        memcpy(at, &ref, sizeof(ref));
-    }
+    for (unsigned i = 0; i < BLKIF_MAX_SEGMENTS_PER_REQUEST && slot[0] < BLKIF_OP_DISCARD; i++)
+        make_ref(slot + abi->segments + i * sizeof(struct blkif_request_segment));
+    for (unsigned i = 0; i < BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST && slot[0] == BLKIF_OP_INDIRECT;
+         i++)
+        make_ref(slot + abi->indirect_refs + i * sizeof(grant_ref_t));
     disk->req_prod++;
+}
+
+/* Segments for indirect requests, at the start of one of the pages that anything may be in. */
+static void write_table(struct reader *reader)
+{
+    uint8_t *table = writable + take_byte(reader) % PAGES * GUEST_PAGE;
+    unsigned count = 1 + take_byte(reader) % TABLE_SEGMENTS;
+
+    take_bytes(reader, table, count * sizeof(struct blkif_request_segment));
+    for (unsigned i = 0; i < count; i++)
+        make_ref(table + i * sizeof(struct blkif_request_segment));
+    /* As many as there may be, from as few. */
+    for (unsigned i = count; i < DISK_SEGMENTS_MAX; i++)
+        memcpy(table + i * sizeof(struct blkif_request_segment),
+               table + i % count * sizeof(struct blkif_request_segment),
+               sizeof(struct blkif_request_segment));
 }
 
 /* The last request again and again, as long as there is room: full rings from short inputs. */
@@ -204,6 +235,8 @@ static bool names_no_grant(const struct disk_abi *abi, const uint8_t *slot)
 {
     unsigned count = slot[0] == BLKIF_OP_READ || slot[0] == BLKIF_OP_WRITE ? slot[1] : 0;
 
+    if (slot[0] == BLKIF_OP_INDIRECT)
+        return slot[abi->indirect_refs + sizeof(grant_ref_t) - 1] >> 7;
     for (unsigned i = 0; i < MIN(count, BLKIF_MAX_SEGMENTS_PER_REQUEST); i++) {
         uint32_t ref;
         memcpy(&ref, slot + abi->segments + i * sizeof(struct blkif_request_segment), sizeof(ref));
@@ -253,24 +286,34 @@ static void check_responses(struct disk *disk, struct expected *expected, unsign
     }
 }
 
-/* The I/O is done at once, so in a few turns everything that was pending must be answered. */
+/* As the queue does it, which then sleeps: so nothing may be left that could be done. */
+static void turn_until_idle(struct disk_engine *engine)
+{
+    bool notify;
+
+    for (unsigned i = 0; disk_engine_turn(engine, true, &notify); i++)
+        g_assert(i < TURNS_MAX);
+    g_assert(!disk_engine_arm(engine));
+}
+
+/* Everything that was pending must be answered, even if there is not memory for all at a time. */
 static void turn(struct disk *disk, struct reader *reader)
 {
     const struct disk_abi *abi = disk->config.abi;
     struct expected expected[RING_SLOTS];
     uint32_t answered = disk->answered;
     uint32_t pending = header(disk)->req_prod - answered;
-    bool notify;
 
     for (uint32_t i = 0; pending <= RING_SLOTS && i < pending; i++) {
         const uint8_t *slot = disk->ring + 64 + ((answered + i) % RING_SLOTS) * abi->slot_size;
         memcpy(&expected[i].id, slot + abi->id, sizeof(expected[i].id));
-        expected[i].operation = slot[0];
+        expected[i].operation = slot[slot[0] == BLKIF_OP_INDIRECT ? 1 : 0];
         expected[i].fails = names_no_grant(abi, slot);
     }
-    /* One for what is taken, one for a write that had to be flushed first, one for nothing. */
-    for (unsigned i = 0; i < 3; i++)
-        disk_engine_turn(disk->engine, i == 0, &notify);
+    fake_io_holds = true; /* until there is no memory, or nothing more to take */
+    turn_until_idle(disk->engine);
+    fake_io_holds = false;
+    turn_until_idle(disk->engine);
     g_assert(disk_engine_idle(disk->engine));
     disk->answered = header(disk)->rsp_prod;
     if (disk_engine_broken(disk->engine)) {
@@ -314,7 +357,7 @@ static void restore_grants(void)
 
 static void command(struct disk *disk, struct reader *reader)
 {
-    switch (take_byte(reader) % 8) {
+    switch (take_byte(reader) % 9) {
     case 0:
     case 1:
         if (disk->req_prod - disk->answered < RING_SLOTS)
@@ -343,6 +386,9 @@ static void command(struct disk *disk, struct reader *reader)
     case 7:
         change_grant(reader);
         break;
+    case 8:
+        write_table(reader);
+        break;
     }
 }
 
@@ -367,6 +413,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_assert(is_filled(constant, CONSTANT_BYTE, PAGES * GUEST_PAGE));
     g_assert(is_filled(private, PRIVATE_BYTE, PAGES * GUEST_PAGE));
     g_assert(!disk->config.limits.read_only || is_filled(disk_image, DISK_BYTE, DISK_BYTES));
+    if (disk->config.persistent) { /* what this input has mapped is not for the next one */
+        disk_engine_close(disk->engine);
+        for (unsigned i = 0; i < G_N_ELEMENTS(refs); i++)
+            g_assert(!(guest_grant_entry(guest, refs[i])->flags & (GTF_reading | GTF_writing)));
+        open_disk(disk);
+    }
     restore_grants();
     return 0;
 }

@@ -31,7 +31,7 @@ static blkif_sring_t *ring;
 static struct xen_store *store;
 static struct xenbus_bus *bus; /* NULL: the role has ended */
 static bool stopping;
-static char ref[16], port[16];
+static char ref[16], port[16], port_2[16];
 
 /* The nodes of blkif.h, and what an honest frontend writes. */
 static const struct {
@@ -53,6 +53,22 @@ static const struct {
     { "feature-persistent", "1" },
     { "state", "5" },
     { "state", "2" },
+    { "ring-page-order", "1" },
+    { "num-ring-pages", "2" },
+    { "ring-ref1", ref },
+    { "multi-queue-num-queues", "2" },
+    { "queue-0/ring-ref0", ref },
+    { "queue-0/ring-ref1", ref },
+    { "queue-1/ring-ref", ref },
+    { "queue-1/event-channel", port_2 },
+    { "queue-1/ring-ref0", ref },
+    { "queue-1/ring-ref1", ref },
+    { "ring-page-order", "2" },
+    { "ring-ref2", ref },
+    { "ring-ref3", ref },
+    { "state", "3" },
+    { "state", "4" },
+    { "state", "6" },
 };
 
 static void settle(void)
@@ -119,7 +135,7 @@ static void attach_disk(const char *params, const char *type)
 
 static void start_role(void)
 {
-    static struct vbd_options options;
+    static struct vbd_options options = { .max_queues = 2 };
     g_autoptr(GError) error = NULL;
     bus = xenbus_bus_new(store, guest_domid(guest), &vbd_driver, &options, true, &error);
     if (!bus)
@@ -200,6 +216,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     ring = guest_alloc(guest, 1);
     g_snprintf(ref, sizeof(ref), "%u", guest_grant(guest, 0, ring, false));
     g_snprintf(port, sizeof(port), "%u", guest_port_alloc(guest, 0));
+    g_snprintf(port_2, sizeof(port_2), "%u", guest_port_alloc(guest, 0));
     store = xen_store_open(NULL);
     attach_disk(NULL, "disk");
     start_role();

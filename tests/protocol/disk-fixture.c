@@ -151,7 +151,13 @@ void fixture_reattach_disk(struct fixture *f, unsigned disk)
 void fixture_run_role(struct fixture *f)
 {
     g_autofree char *domid = g_strdup_printf("%u", guest_domid(f->guest));
-    const char *argv[] = { rolemodel, "disk", "--domid", domid, NULL };
+    const char *argv[5 + 2 * G_N_ELEMENTS(f->options) + 1] = { rolemodel, "disk", "--domid",
+                                                               domid };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(f->options) && f->options[i]; i++) {
+        argv[4 + 2 * i] = "--option";
+        argv[5 + 2 * i] = f->options[i];
+    }
     f->role = toolstack_run(f->log, argv);
 }
 
@@ -385,7 +391,10 @@ int request_do(struct blkfront *front, const blkif_request_t *request)
     blkfront_push(front, 0);
     g_assert_true(blkfront_take(front, 0, &response, PATIENCE_MS));
     g_assert_cmpuint(response.id, ==, request->id);
-    g_assert_cmpuint(response.operation, ==, request->operation);
+    /* An indirect request has its inner operation in the place of the number of segments. */
+    g_assert_cmpuint(response.operation, ==,
+                     request->operation == BLKIF_OP_INDIRECT ? request->nr_segments
+                                                             : request->operation);
     return response.status;
 }
 

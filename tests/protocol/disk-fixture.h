@@ -38,7 +38,8 @@ struct disk_file {
 struct fixture {
     struct guest *guest;
     char *directory;
-    char *log; /* of the role */
+    char *log;              /* of the role */
+    const char *options[4]; /* KEY=VALUE of the role: for a test to set before it starts */
     pid_t role;
     struct disk_file disks[DISKS_MAX];
     unsigned nr_disks;

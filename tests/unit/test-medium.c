@@ -106,9 +106,12 @@ static void test_io(void)
     struct disk_medium *medium = disk_medium_open(path, false, 0, NULL);
     struct disk_io *io = disk_io_open(medium, 4, NULL);
     char *buffer = g_aligned_alloc(1, 8192, 4096);
-    struct disk_io_op op = { .sector = 16, .sectors = 16, .buffer = buffer };
+    /* In two pieces, the second one first. */
+    struct iovec vectors[] = { { buffer + 4096, 4096 }, { buffer, 4096 } };
+    struct disk_io_op op = { .sector = 16, .sectors = 16, .vectors = vectors, .nr_vectors = 2 };
 
-    memset(buffer, 'x', 8192);
+    memset(buffer, 'x', 4096);
+    memset(buffer + 4096, 'y', 4096);
     op.kind = DISK_IO_WRITE;
     run(io, &op);
     g_assert_cmpint(op.error, ==, 0);
@@ -120,7 +123,12 @@ static void test_io(void)
     run(io, &op);
     g_assert_cmpint(op.error, ==, 0);
     for (int i = 0; i < 8192; i++)
-        g_assert_cmpint(buffer[i], ==, 'x');
+        g_assert_cmpint(buffer[i], ==, i < 4096 ? 'x' : 'y');
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char first;
+    g_assert_cmpint(pread(fd, &first, 1, 16 * 512), ==, 1);
+    g_assert_cmpint(first, ==, 'y');
+    close(fd);
 
     if (medium->discard) {
         op.kind = DISK_IO_DISCARD;
@@ -155,14 +163,17 @@ static void test_depth(void)
     struct disk_io *io = disk_io_open(medium, DEPTH, NULL);
     char *buffer = g_aligned_alloc0(DEPTH, 4096, 4096);
     struct disk_io_op ops[DEPTH];
+    struct iovec vectors[DEPTH];
     unsigned seen = 0;
 
     for (int i = 0; i < DEPTH; i++) {
         bool write = i % 4 != 3;
+        vectors[i] = (struct iovec){ buffer + i * 4096, 4096 };
         ops[i] = (struct disk_io_op){ .kind = write ? DISK_IO_WRITE : DISK_IO_DISCARD,
                                       .sector = i * 8,
                                       .sectors = 8,
-                                      .buffer = buffer + i * 4096,
+                                      .vectors = &vectors[i],
+                                      .nr_vectors = 1,
                                       .error = -1 };
         disk_io_add(io, &ops[i]);
     }

@@ -27,7 +27,8 @@ static int parse(const blkif_request_t *raw, const struct disk_limits *limits,
     memcpy(slot, raw, sizeof(*raw));
     int status = disk_request_parse(request, disk_abi_find(XEN_IO_PROTO_ABI_X86_64), slot, limits);
     g_assert_cmpuint(request->id, ==, raw->id); /* answerable whatever it is */
-    g_assert_cmpuint(request->operation, ==, raw->operation);
+    g_assert_cmpuint(request->operation, ==,
+                     raw->operation == BLKIF_OP_INDIRECT ? raw->nr_segments : raw->operation);
     return status;
 }
 
@@ -123,7 +124,7 @@ static void test_read_only(void)
 static void test_operations(void)
 {
     blkif_request_t raw = page_read();
-    for (unsigned operation = BLKIF_OP_DISCARD + 1; operation < 256; operation++) {
+    for (unsigned operation = BLKIF_OP_INDIRECT + 1; operation < 256; operation++) {
         raw.operation = operation;
         assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP);
     }
@@ -172,6 +173,111 @@ static void test_discard(void)
     without.discard = false;
     discard->flag = 0;
     assert_status(&raw, &without, BLKIF_RSP_EOPNOTSUPP);
+}
+
+/* --- indirect --- */
+
+static blkif_request_indirect_t indirect_read(unsigned count)
+{
+    return (blkif_request_indirect_t){ .operation = BLKIF_OP_INDIRECT,
+                                       .indirect_op = BLKIF_OP_READ,
+                                       .nr_segments = count,
+                                       .id = 99,
+                                       .sector_number = 5,
+                                       .handle = 0xffff,
+                                       .indirect_grefs = { 0x12345678, 1, 2, 3 } };
+}
+
+static int parse_indirect(const blkif_request_indirect_t *raw, struct disk_request *request)
+{
+    union {
+        blkif_request_t request;
+        blkif_request_indirect_t indirect;
+    } slot = { 0 };
+    slot.indirect = *raw;
+    return parse(&slot.request, &disk, request);
+}
+
+static void test_indirect(void)
+{
+    struct disk_request request;
+    struct blkif_request_segment table[DISK_SEGMENTS_MAX];
+
+    for (unsigned count = 1; count <= 65535; count++) {
+        blkif_request_indirect_t raw = indirect_read(count);
+        bool good = count <= DISK_SEGMENTS_MAX;
+        g_assert_cmpint(parse_indirect(&raw, &request), ==,
+                        good ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR);
+        g_assert_true(!good || request.indirect);
+        g_assert_cmpuint(request.nr_segments, ==, good ? count : 0);
+    }
+    blkif_request_indirect_t none = indirect_read(0);
+    g_assert_cmpint(parse_indirect(&none, &request), ==, BLKIF_RSP_ERROR);
+
+    blkif_request_indirect_t raw = indirect_read(DISK_SEGMENTS_MAX);
+    g_assert_cmpint(parse_indirect(&raw, &request), ==, BLKIF_RSP_OKAY);
+    g_assert_cmpuint(request.table_ref, ==, 0x12345678);
+    g_assert_cmpuint(request.sector, ==, 5);
+    for (unsigned i = 0; i < DISK_SEGMENTS_MAX; i++)
+        table[i] = (struct blkif_request_segment){ .gref = i, .first_sect = 3, .last_sect = 3 };
+    table[17].last_sect = 5;
+    g_assert_cmpint(disk_request_parse_table(&request, table, &disk), ==, BLKIF_RSP_OKAY);
+    g_assert_cmpuint(request.sectors, ==, DISK_SEGMENTS_MAX + 2);
+    g_assert_cmpuint(request.segments[255].ref, ==, 255);
+    g_assert_cmpuint(request.segments[17].offset, ==, 3 * 512);
+    g_assert_cmpuint(request.segments[17].length, ==, 3 * 512);
+}
+
+static void test_indirect_wrong(void)
+{
+    static const struct blkif_request_segment wrong[] = {
+        { 0, 1, 0 }, { 0, 0, 8 }, { 0, 8, 8 }, { 0, 0, 255 }
+    };
+    struct disk_request request;
+    blkif_request_indirect_t raw = indirect_read(20);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        struct blkif_request_segment table[20] = { 0 };
+        table[19] = wrong[i];
+        g_assert_cmpint(parse_indirect(&raw, &request), ==, BLKIF_RSP_OKAY);
+        g_assert_cmpint(disk_request_parse_table(&request, table, &disk), ==, BLKIF_RSP_ERROR);
+    }
+    struct blkif_request_segment table[20] = { 0 };
+    for (unsigned past = 0; past <= 2; past++) {
+        raw.sector_number = 1000 - 20 + past;
+        g_assert_cmpint(parse_indirect(&raw, &request), ==, BLKIF_RSP_OKAY);
+        g_assert_cmpint(disk_request_parse_table(&request, table, &disk), ==,
+                        past ? BLKIF_RSP_ERROR : BLKIF_RSP_OKAY);
+    }
+    for (unsigned operation = 0; operation < 256; operation++) {
+        raw.indirect_op = operation;
+        g_assert_cmpint(parse_indirect(&raw, &request), ==,
+                        operation <= BLKIF_OP_WRITE ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR);
+    }
+    struct disk_limits read_only = { .sectors = 1000, .alignment = 1, .read_only = true };
+    raw.indirect_op = BLKIF_OP_WRITE;
+    g_assert_cmpint(disk_request_parse(&request, disk_abi_find(NULL), &raw, &read_only), ==,
+                    BLKIF_RSP_ERROR);
+}
+
+/* No gap before the id; the rest keeps its distances. */
+static void test_indirect_32_bit(void)
+{
+    uint8_t slot[DISK_SLOT_MAX] = { BLKIF_OP_INDIRECT, BLKIF_OP_WRITE, 200, 0 };
+    uint64_t id = 0x1122334455667788, sector = 77;
+    uint32_t ref = 4711;
+    struct disk_request request;
+    memcpy(slot + 4, &id, 8);
+    memcpy(slot + 12, &sector, 8);
+    memcpy(slot + 24, &ref, 4);
+    g_assert_cmpint(
+        disk_request_parse(&request, disk_abi_find(XEN_IO_PROTO_ABI_X86_32), slot, &disk), ==,
+        BLKIF_RSP_OKAY);
+    g_assert_cmpuint(request.id, ==, id);
+    g_assert_cmpuint(request.operation, ==, BLKIF_OP_WRITE);
+    g_assert_cmpuint(request.sector, ==, 77);
+    g_assert_cmpuint(request.nr_segments, ==, 200);
+    g_assert_cmpuint(request.table_ref, ==, 4711);
 }
 
 static void test_alignment(void)
@@ -223,6 +329,13 @@ static void test_random(void)
         if (disk_request_parse(&request, abi, slot, &disk) != BLKIF_RSP_OKAY)
             continue;
         accepted++;
+        if (request.indirect) {
+            uint8_t table[DISK_SEGMENTS_MAX * sizeof(struct blkif_request_segment)];
+            for (size_t j = 0; j < sizeof(table); j++)
+                table[j] = g_rand_int_range(rand, 0, 256) & g_rand_int_range(rand, 0, 8);
+            if (disk_request_parse_table(&request, table, &disk) != BLKIF_RSP_OKAY)
+                continue;
+        }
         g_assert_cmpuint(request.nr_segments, <=, DISK_SEGMENTS_MAX);
         uint64_t bytes = 0;
         for (unsigned s = 0; s < request.nr_segments; s++) {
@@ -254,6 +367,9 @@ int main(int argc, char **argv)
     g_test_add_func("/request/discard", test_discard);
     g_test_add_func("/request/alignment", test_alignment);
     g_test_add_func("/request/32-bit", test_32_bit);
+    g_test_add_func("/request/indirect", test_indirect);
+    g_test_add_func("/request/indirect/wrong", test_indirect_wrong);
+    g_test_add_func("/request/indirect/32-bit", test_indirect_32_bit);
     g_test_add_func("/request/random", test_random);
     return g_test_run();
 }

@@ -86,6 +86,21 @@ static void test_round_trip(struct fixture *f, gconstpointer data)
     }
 }
 
+/* Taken, left for later, and taken once more: what is in the slot by then. */
+static void test_put_back(struct fixture *f, gconstpointer data)
+{
+    uint8_t slot[DISK_SLOT_MAX];
+    front_put(f, 5);
+    disk_ring_take(&f->ring, slot);
+    disk_ring_put_back(&f->ring);
+    g_assert_cmpint(disk_ring_pending(&f->ring), ==, 1);
+    g_assert_true(disk_ring_arm(&f->ring));
+    RING_GET_REQUEST(&f->front, 0)->id = 6;
+    disk_ring_take(&f->ring, slot);
+    g_assert_cmpuint(((blkif_request_t *)slot)->id, ==, 6);
+    g_assert_cmpint(disk_ring_pending(&f->ring), ==, 0);
+}
+
 /* XSA-391: neither a notification too few nor one that was not asked for. */
 static void test_notifications(struct fixture *f, gconstpointer data)
 {
@@ -228,6 +243,7 @@ int main(int argc, char **argv)
     g_test_add("/ring/" name, struct fixture, NULL, set_up, function, tear_down)
     ADD("entries", test_entries);
     ADD("round-trip", test_round_trip);
+    ADD("put-back", test_put_back);
     ADD("notifications", test_notifications);
     ADD("indexes-wrap", test_indexes_wrap);
     ADD("too-many-requests", test_too_many_requests);
