@@ -12,7 +12,7 @@
 #include <xen/sched.h>
 
 #ifndef GIGACYCLES
-#define GIGACYCLES 100 /* a minute or so in the rig */
+#define GIGACYCLES 300 /* two minutes or so */
 #endif
 
 #define CONFIG_ADDRESS 0xCF8
