@@ -22,8 +22,7 @@
 #define UNIT_ORDER 8           /* XEN_FRAMES_UNIT */
 #define PROBE FRAMES_PER_TABLE /* distance of the frames that are looked at, 2 MiB */
 
-/* Large pages where they fit, which the guest's processor translates faster: 1 GiB, 2 MiB, 4 KiB.
- */
+/* 1 GiB, 2 MiB, 4 KiB: the guest's processor translates large pages faster. */
 static const unsigned orders[] = { 18, 9, 0 };
 
 struct xen_frames {
