@@ -41,6 +41,12 @@ const char *role_process_option(struct role_process *process, const char *key)
     return g_hash_table_lookup(process->options, key);
 }
 
+bool role_parse_uint(const char *text, guint64 min, guint64 max, guint64 *value, GError **error)
+{
+    bool hex = g_str_has_prefix(text, "0x");
+    return g_ascii_string_to_unsigned(text + (hex ? 2 : 0), hex ? 16 : 10, min, max, value, error);
+}
+
 bool role_process_option_uint(struct role_process *process, const char *key, guint64 min,
                               guint64 max, guint64 fallback, guint64 *value, GError **error)
 {
@@ -48,8 +54,7 @@ bool role_process_option_uint(struct role_process *process, const char *key, gui
     *value = fallback;
     if (!text)
         return true;
-    bool hex = g_str_has_prefix(text, "0x");
-    if (g_ascii_string_to_unsigned(text + (hex ? 2 : 0), hex ? 16 : 10, min, max, value, NULL))
+    if (role_parse_uint(text, min, max, value, NULL))
         return true;
     g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                 "role %s: %s=%s: a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT

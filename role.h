@@ -79,6 +79,9 @@ const char *role_process_option(struct role_process *process, const char *key);
 bool role_process_option_uint(struct role_process *process, const char *key, guint64 min,
                               guint64 max, guint64 fallback, guint64 *value, GError **error);
 
+/* The same of a TEXT, where there is no process yet. */
+bool role_parse_uint(const char *text, guint64 min, guint64 max, guint64 *value, GError **error);
+
 void role_process_stopped(struct role_process *process);
 
 /*

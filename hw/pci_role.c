@@ -104,12 +104,8 @@ bool pci_role_hole(const struct pci_description *description, unsigned slot, cha
 {
     guint64 chosen = slot;
     for (; *options; options++) {
-        if (!g_str_has_prefix(*options, "slot="))
-            continue;
-        const char *text = *options + strlen("slot=");
-        bool hex = g_str_has_prefix(text, "0x"); /* as role_process_option_uint() */
-        if (!g_ascii_string_to_unsigned(text + (hex ? 2 : 0), hex ? 16 : 10, 1, PCI_SLOT_MAX,
-                                        &chosen, error))
+        if (g_str_has_prefix(*options, "slot=") &&
+            !role_parse_uint(*options + strlen("slot="), 1, PCI_SLOT_MAX, &chosen, error))
             return false;
     }
     function->devfn = chosen << 3;

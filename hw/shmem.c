@@ -11,7 +11,6 @@
 #define G_LOG_DOMAIN "shmem"
 #include "hw/hw.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "hw/pci_role.h"

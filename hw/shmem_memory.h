@@ -23,8 +23,6 @@
 #include <stdint.h>
 #include <glib.h>
 
-#define SHMEM_MIN_SIZE (UINT64_C(1) << 20)
-
 struct shmem_memory;
 
 /*

@@ -1,6 +1,6 @@
 /*
  * The guest's side of docs/examples/shmem-peer.c: memory of a PCI function, used without a driver
- * through a file that Linux has for it (/sys/bus/pci/devices/.../resource2, /dev/uio0, /dev/mem).
+ * through a file that Linux has for it (/sys/bus/pci/devices/.../resource2, /dev/mem).
  *
  *   shmem-user FILE OFFSET SIZE fill SEED | check SEED | sum | rate
  *
