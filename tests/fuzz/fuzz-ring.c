@@ -136,8 +136,7 @@ static void make_disk(unsigned kind, int fd)
         .error_logged = &disk->error_logged,
     };
     disk->ring = guest_alloc(guest, 1);
-    /* No request may name the ring as its buffer, even one made of an old response's bytes. */
-    disk->ring_ref = guest_grant_entries(guest) - 1 - kind;
+    disk->ring_ref = guest_grant_entries(guest) - 1 - kind; /* see keep_off_rings() */
     *guest_grant_entry(guest, disk->ring_ref) =
         (struct grant_entry_v1){ .flags = GTF_permit_access,
                                  .frame = guest_gfn(guest, disk->ring) };
@@ -286,6 +285,22 @@ static void check_responses(struct disk *disk, struct expected *expected, unsign
     }
 }
 
+/*
+ * A guest that names a ring as its buffer has its answers overwritten, which looks as if they had
+ * been wrong.  A request made of an old response's bytes does that by chance, so here is the last
+ * moment.
+ */
+static void keep_off_rings(struct disk *disk)
+{
+    uint32_t first = guest_grant_entries(guest) - G_N_ELEMENTS(kinds), word;
+
+    for (size_t at = 64; at + sizeof(word) <= GUEST_PAGE; at += sizeof(word)) {
+        memcpy(&word, disk->ring + at, sizeof(word));
+        if (word >= first && word < first + G_N_ELEMENTS(kinds))
+            memcpy(disk->ring + at, &refs[0], sizeof(word));
+    }
+}
+
 /* As the queue does it, which then sleeps: so nothing may be left that could be done. */
 static void turn_until_idle(struct disk_engine *engine)
 {
@@ -304,6 +319,7 @@ static void turn(struct disk *disk, struct reader *reader)
     uint32_t answered = disk->answered;
     uint32_t pending = header(disk)->req_prod - answered;
 
+    keep_off_rings(disk);
     for (uint32_t i = 0; pending <= RING_SLOTS && i < pending; i++) {
         const uint8_t *slot = disk->ring + 64 + ((answered + i) % RING_SLOTS) * abi->slot_size;
         memcpy(&expected[i].id, slot + abi->id, sizeof(expected[i].id));
