@@ -11,7 +11,7 @@
  *   pool.c     the memory that data passes through
  *   transfer.c data from and to the guest's pages
  *   mappings.c those pages that stay mapped
- *   io.c       asynchronous I/O
+ *   io.c       asynchronous I/O: io-aio.c on files and block devices
  *   medium.c   the file or block device; lock.c its lock
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

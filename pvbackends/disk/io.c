@@ -1,239 +1,44 @@
-/* Asynchronous I/O: see io.h. */
+/* The driver of each medium: see io.h. */
 
-#define G_LOG_DOMAIN "disk"
 #include "pvbackends/disk/io.h"
-
-#include <errno.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "pvbackends/disk/request.h" /* DISK_SECTOR */
-
-/* Results fetched from the kernel in one call. */
-#define EVENTS_AT_ONCE 32
-
-/* Sectors discarded in one system call: 1 GiB. */
-#define DISCARD_PIECE (UINT64_C(1) << 21)
-
-struct disk_io {
-    const struct disk_medium *medium;
-    io_context_t context;
-    int event_fd;
-    unsigned depth;
-    struct iocb **pending; /* added, not submitted; DEPTH entries */
-    unsigned nr_pending;
-    struct io_event events[EVENTS_AT_ONCE];
-    unsigned nr_events, next_event;
-    GQueue failed;      /* operations that could not be submitted */
-    GThread *helper;    /* for what libaio cannot do; NULL before the first use */
-    int helper_fds[2];  /* our end and its: operations by address, there and back */
-    unsigned nr_helped; /* that have not come back */
-    gint hurry;         /* atomic */
-};
-
-/* Errors of the helper's socket are impossible: it has room for DEPTH addresses. */
-static bool send_op(int fd, struct disk_io_op *op)
-{
-    return TEMP_FAILURE_RETRY(send(fd, &op, sizeof(op), MSG_NOSIGNAL)) == sizeof(op);
-}
-
-static struct disk_io_op *receive_op(int fd, int flags)
-{
-    struct disk_io_op *op;
-    return TEMP_FAILURE_RETRY(recv(fd, &op, sizeof(op), flags)) == sizeof(op) ? op : NULL;
-}
-
-static int discard(struct disk_io *io, const struct disk_io_op *op)
-{
-    int error = 0;
-    for (uint64_t done = 0; done < op->sectors && error == 0; done += DISCARD_PIECE) {
-        uint64_t piece = MIN(op->sectors - done, DISCARD_PIECE);
-        error = g_atomic_int_get(&io->hurry)
-                    ? ECANCELED
-                    : -disk_medium_discard(io->medium, op->sector + done, piece);
-    }
-    return error;
-}
-
-static gpointer help(gpointer opaque)
-{
-    struct disk_io *io = opaque;
-    struct disk_io_op *op;
-
-    while ((op = receive_op(io->helper_fds[1], 0))) {
-        op->error = discard(io, op);
-        send_op(io->helper_fds[1], op);
-        eventfd_write(io->event_fd, 1);
-    }
-    return NULL;
-}
-
-static bool start_helper(struct disk_io *io)
-{
-    if (io->helper)
-        return true;
-    if (io->helper_fds[0] < 0 &&
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, io->helper_fds) < 0)
-        return false;
-    io->helper = g_thread_try_new("discard", help, io, NULL);
-    return io->helper != NULL;
-}
-
-/* The helper ends when it sees that our end is closed. */
-static void stop_helper(struct disk_io *io)
-{
-    if (io->helper_fds[0] < 0)
-        return;
-    close(io->helper_fds[0]);
-    if (io->helper)
-        g_thread_join(io->helper);
-    close(io->helper_fds[1]);
-}
-
-static void add_discard(struct disk_io *io, struct disk_io_op *op)
-{
-    if (start_helper(io) && send_op(io->helper_fds[0], op)) {
-        io->nr_helped++;
-        return;
-    }
-    op->error = EAGAIN;
-    g_queue_push_tail(&io->failed, op);
-}
 
 struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error)
 {
-    struct disk_io *io = g_new0(struct disk_io, 1);
-    io->medium = medium;
-    io->depth = depth;
-    io->pending = g_new(struct iocb *, depth);
-    io->helper_fds[0] = io->helper_fds[1] = -1;
-    g_queue_init(&io->failed);
-    io->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int err = io->event_fd < 0 ? errno : -io_setup(depth, &io->context);
-    if (err == 0)
-        return io;
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err),
-                "%s: cannot set up asynchronous I/O: %s (is /proc/sys/fs/aio-max-nr too low?)",
-                medium->path, g_strerror(err));
-    io->context = NULL;
-    disk_io_close(io);
-    return NULL;
+    return medium->driver->open(medium, depth, error);
 }
 
 void disk_io_close(struct disk_io *io)
 {
-    if (!io)
-        return;
-    if (io->context)
-        io_destroy(io->context);
-    stop_helper(io);
-    if (io->event_fd >= 0)
-        close(io->event_fd);
-    g_free(io->pending);
-    g_free(io);
-}
-
-/* The kernel need not fetch the list if there is only one piece, as of a small request. */
-static void prepare_transfer(struct disk_io *io, struct disk_io_op *op)
-{
-    const struct iovec *vectors = op->vectors;
-    bool read = op->kind == DISK_IO_READ;
-    off_t offset = op->sector * DISK_SECTOR;
-    int fd = io->medium->fd;
-
-    if (op->nr_vectors == 1 && read)
-        io_prep_pread(&op->iocb, fd, vectors->iov_base, vectors->iov_len, offset);
-    else if (op->nr_vectors == 1)
-        io_prep_pwrite(&op->iocb, fd, vectors->iov_base, vectors->iov_len, offset);
-    else if (read)
-        io_prep_preadv(&op->iocb, fd, vectors, op->nr_vectors, offset);
-    else
-        io_prep_pwritev(&op->iocb, fd, vectors, op->nr_vectors, offset);
+    if (io)
+        io->driver->close(io);
 }
 
 void disk_io_add(struct disk_io *io, struct disk_io_op *op)
 {
-    op->io = io;
-    switch (op->kind) {
-    case DISK_IO_READ:
-    case DISK_IO_WRITE:
-        prepare_transfer(io, op);
-        break;
-    case DISK_IO_FLUSH:
-        io_prep_fdsync(&op->iocb, io->medium->fd);
-        break;
-    case DISK_IO_DISCARD:
-        add_discard(io, op);
-        return;
-    }
-    io_set_eventfd(&op->iocb, io->event_fd);
-    op->iocb.data = op;
-    g_assert(io->nr_pending < io->depth);
-    io->pending[io->nr_pending++] = &op->iocb;
+    io->driver->add(io, op);
 }
 
 void disk_io_submit(struct disk_io *io)
 {
-    unsigned done = 0;
-    while (done < io->nr_pending) {
-        int result = io_submit(io->context, io->nr_pending - done, io->pending + done);
-        if (result > 0) {
-            done += result;
-        } else if (result != -EINTR) {
-            /* The first of them was refused (EAGAIN cannot be: the context holds DEPTH). */
-            struct disk_io_op *op = io->pending[done++]->data;
-            op->error = result < 0 ? -result : EIO;
-            g_queue_push_tail(&io->failed, op);
-        }
-    }
-    io->nr_pending = 0;
-}
-
-/* The operation that EVENT is about, with its result. */
-static struct disk_io_op *finished(const struct io_event *event)
-{
-    struct disk_io_op *op = event->data;
-    long result = event->res; /* unsigned in the library, a negative errno in truth */
-    bool transfer = op->kind == DISK_IO_READ || op->kind == DISK_IO_WRITE;
-    if (result < 0)
-        op->error = -result;
-    else
-        op->error = transfer && (uint64_t)result != op->sectors * DISK_SECTOR ? EIO : 0;
-    return op;
-}
-
-struct disk_io_op *disk_io_reap(struct disk_io *io)
-{
-    struct timespec now = { 0, 0 };
-
-    if (io->failed.head)
-        return g_queue_pop_head(&io->failed);
-    if (io->next_event == io->nr_events) {
-        int count = io_getevents(io->context, 0, EVENTS_AT_ONCE, io->events, &now);
-        io->nr_events = MAX(count, 0);
-        io->next_event = 0;
-    }
-    if (io->next_event < io->nr_events)
-        return finished(&io->events[io->next_event++]);
-    struct disk_io_op *op = io->nr_helped ? receive_op(io->helper_fds[0], MSG_DONTWAIT) : NULL;
-    if (op)
-        io->nr_helped--;
-    return op;
+    io->driver->submit(io);
 }
 
 void disk_io_hurry(struct disk_io *io)
 {
-    g_atomic_int_set(&io->hurry, 1);
+    io->driver->hurry(io);
+}
+
+struct disk_io_op *disk_io_reap(struct disk_io *io)
+{
+    return io->driver->reap(io);
 }
 
 int disk_io_fd(struct disk_io *io)
 {
-    return io->event_fd;
+    return io->driver->fd(io);
 }
 
 void disk_io_acknowledge(struct disk_io *io)
 {
-    eventfd_t count;
-    eventfd_read(io->event_fd, &count);
+    io->driver->acknowledge(io);
 }

@@ -1,9 +1,6 @@
 /*
- * Asynchronous I/O on a medium: reads, writes and flushes through libaio, discards on a helper
- * thread.  Operations are collected, submitted together and come back in any order.
- *
- * This is the place where media that are not plain files (qemu-storage-daemon over libnbd) will
- * come in beside libaio.
+ * Asynchronous I/O on a medium.  Operations are collected, submitted together and come back in any
+ * order.  Each kind of medium has a driver: libaio for files and block devices (io-aio.c).
  *
  * Threads: one user, the queue's thread.
  *
@@ -20,9 +17,14 @@
 
 #include "pvbackends/disk/medium.h"
 
-struct disk_io;
-
-enum disk_io_kind { DISK_IO_READ, DISK_IO_WRITE, DISK_IO_FLUSH, DISK_IO_DISCARD };
+enum disk_io_kind {
+    DISK_IO_READ,
+    DISK_IO_WRITE,
+    DISK_IO_FLUSH,
+    DISK_IO_DISCARD,
+    DISK_IO_SECURE_DISCARD,
+    DISK_IO_ZERO, /* what is read there is zero; the medium may give its space back */
+};
 
 /* One operation, owned by the caller, who leaves it alone from add to reap. */
 struct disk_io_op {
@@ -30,10 +32,28 @@ struct disk_io_op {
     uint64_t sector, sectors;
     const struct iovec *vectors; /* of a read or write, page-aligned, as long as SECTORS */
     unsigned nr_vectors;
-    int error; /* result: 0 or an errno; a short transfer is EIO */
-    struct disk_io *io;
-    struct iocb iocb;
+    int error;        /* result: 0 or an errno; a short transfer is EIO */
+    struct iocb iocb; /* the driver's */
 };
+
+struct disk_io {
+    const struct disk_io_driver *driver;
+};
+
+/* What a driver does; the functions below say it.  A struct disk_io is the first thing in its own.
+ */
+struct disk_io_driver {
+    struct disk_io *(*open)(const struct disk_medium *medium, unsigned depth, GError **error);
+    void (*close)(struct disk_io *io);
+    void (*add)(struct disk_io *io, struct disk_io_op *op);
+    void (*submit)(struct disk_io *io);
+    struct disk_io_op *(*reap)(struct disk_io *io);
+    void (*hurry)(struct disk_io *io);
+    int (*fd)(struct disk_io *io);
+    void (*acknowledge)(struct disk_io *io);
+};
+
+extern const struct disk_io_driver disk_io_aio;
 
 /* For up to DEPTH operations at a time. */
 struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error);

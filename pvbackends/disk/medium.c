@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "pvbackends/disk/io.h"
 #include "pvbackends/disk/lock.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
@@ -79,6 +80,16 @@ static uint64_t sysfs_number(dev_t device, const char *name)
     return g_ascii_strtoull(text, NULL, 10);
 }
 
+/*
+ * Whether the device can discard so that nothing is left, which sysfs does not tell: a range that
+ * is not aligned is refused for that only by those who could.
+ */
+static bool erases_securely(const struct disk_medium *medium)
+{
+    uint64_t range[2] = { 1, 0 };
+    return !medium->read_only && ioctl(medium->fd, BLKSECDISCARD, range) < 0 && errno == EINVAL;
+}
+
 static bool measure_device(struct disk_medium *medium, const struct stat *status, GError **error)
 {
     uint64_t bytes;
@@ -99,6 +110,7 @@ static bool measure_device(struct disk_medium *medium, const struct stat *status
     g_autofree char *max = g_strconcat(queue, "discard_max_bytes", NULL);
     g_autofree char *granularity = g_strconcat(queue, "discard_granularity", NULL);
     medium->discard = sysfs_number(status->st_rdev, max) > 0;
+    medium->secure_discard = medium->discard && erases_securely(medium);
     medium->discard_granularity = sysfs_number(status->st_rdev, granularity);
     medium->discard_alignment = sysfs_number(status->st_rdev, "discard_alignment");
     return true;
@@ -176,6 +188,7 @@ struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned 
 {
     struct disk_medium *medium = g_new0(struct disk_medium, 1);
     struct stat status = { 0 };
+    medium->driver = &disk_io_aio;
     medium->path = g_strdup(path);
     medium->fd = -1;
     medium->read_only = read_only;
@@ -206,10 +219,15 @@ void disk_medium_close(struct disk_medium *medium)
     g_free(medium);
 }
 
-int disk_medium_discard(const struct disk_medium *medium, uint64_t sector, uint64_t sectors)
+int disk_medium_erase(const struct disk_medium *medium, int kind, uint64_t sector, uint64_t sectors)
 {
     uint64_t range[2] = { sector * DISK_SECTOR, sectors * DISK_SECTOR };
+
     if (!medium->device)
-        return punch_hole(medium->fd, range[0], range[1]);
-    return ioctl(medium->fd, BLKDISCARD, range) < 0 ? -errno : 0;
+        return kind == DISK_IO_SECURE_DISCARD ? -EOPNOTSUPP
+                                              : punch_hole(medium->fd, range[0], range[1]);
+    unsigned long command = kind == DISK_IO_DISCARD          ? BLKDISCARD
+                            : kind == DISK_IO_SECURE_DISCARD ? BLKSECDISCARD
+                                                             : BLKZEROOUT;
+    return ioctl(medium->fd, command, range) < 0 ? -errno : 0;
 }

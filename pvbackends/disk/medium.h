@@ -15,7 +15,10 @@
 #include <stdint.h>
 #include <glib.h>
 
+struct disk_io_driver;
+
 struct disk_medium {
+    const struct disk_io_driver *driver; /* its I/O: see io.h */
     char *path;
     int fd;
     bool device; /* a block device, not a file */
@@ -25,6 +28,7 @@ struct disk_medium {
     uint32_t sector_size; /* what requests must be aligned to */
     uint32_t physical;
     bool discard;
+    bool secure_discard;
     uint32_t discard_granularity;
     uint32_t discard_alignment;
 };
@@ -34,7 +38,11 @@ struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned 
                                      GError **error);
 void disk_medium_close(struct disk_medium *medium); /* NULL is fine */
 
-/* Discards the range; 0 or a negative errno.  May take long: not for a queue's own thread. */
-int disk_medium_discard(const struct disk_medium *medium, uint64_t sector, uint64_t sectors);
+/*
+ * Discards, discards securely or zeroes the range, as KIND (enum disk_io_kind) says; 0 or a
+ * negative errno.  May take long: not for a queue's own thread.
+ */
+int disk_medium_erase(const struct disk_medium *medium, int kind, uint64_t sector,
+                      uint64_t sectors);
 
 #endif

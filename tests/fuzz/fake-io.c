@@ -1,7 +1,7 @@
 /*
- * The disk role's I/O (pvbackends/disk/io.h) for fuzzers: done at once, delivered last in, first
- * out; the disk's last sector is bad.  To set up and tear down the kernel's asynchronous I/O takes
- * longer than a thousand inputs.
+ * The disk role's I/O (pvbackends/disk/io.h) for fuzzers, in the place of io-aio.c: done at once,
+ * delivered last in, first out; the disk's last sector is bad.  To set up and tear down the
+ * kernel's asynchronous I/O takes longer than a thousand inputs.
  */
 
 #include "tests/fuzz/fake-io.h"
@@ -15,7 +15,8 @@
 
 bool fake_io_holds;
 
-struct disk_io {
+struct fake_io {
+    struct disk_io base;
     const struct disk_medium *medium;
     int fd;
     unsigned depth;
@@ -23,26 +24,28 @@ struct disk_io {
     struct disk_io_op *done[];
 };
 
-struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error)
+static struct disk_io *fake_open(const struct disk_medium *medium, unsigned depth, GError **error)
 {
-    struct disk_io *io = g_malloc0(sizeof(*io) + depth * sizeof(io->done[0]));
+    struct fake_io *io = g_malloc0(sizeof(*io) + depth * sizeof(io->done[0]));
+    io->base.driver = &disk_io_aio;
     io->medium = medium;
     io->depth = depth;
     io->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return io;
+    return &io->base;
 }
 
-void disk_io_close(struct disk_io *io)
+static void fake_close(struct disk_io *base)
 {
-    if (!io)
-        return;
+    struct fake_io *io = (struct fake_io *)base;
+
     g_assert(io->count == 0);
     close(io->fd);
     g_free(io);
 }
 
-void disk_io_add(struct disk_io *io, struct disk_io_op *op)
+static void fake_add(struct disk_io *base, struct disk_io_op *op)
 {
+    struct fake_io *io = (struct fake_io *)base;
     ssize_t length = op->sectors * DISK_SECTOR;
     off_t offset = op->sector * DISK_SECTOR;
     ssize_t result = length;
@@ -51,32 +54,46 @@ void disk_io_add(struct disk_io *io, struct disk_io_op *op)
         result = preadv(io->medium->fd, op->vectors, op->nr_vectors, offset);
     else if (op->kind == DISK_IO_WRITE)
         result = pwritev(io->medium->fd, op->vectors, op->nr_vectors, offset);
-    else if (op->kind == DISK_IO_DISCARD)
-        result = disk_medium_discard(io->medium, op->sector, op->sectors) == 0 ? length : -1;
+    else if (op->kind != DISK_IO_FLUSH)
+        result =
+            disk_medium_erase(io->medium, op->kind, op->sector, op->sectors) == 0 ? length : -1;
     bool bad = op->kind != DISK_IO_FLUSH && op->sector + op->sectors == io->medium->sectors;
     op->error = result == length && !bad ? 0 : EIO;
     g_assert(io->count < io->depth);
     io->done[io->count++] = op;
 }
 
-void disk_io_submit(struct disk_io *io)
+static void fake_submit(struct disk_io *base)
 {
 }
 
-void disk_io_hurry(struct disk_io *io)
+static void fake_hurry(struct disk_io *base)
 {
 }
 
-struct disk_io_op *disk_io_reap(struct disk_io *io)
+static struct disk_io_op *fake_reap(struct disk_io *base)
 {
+    struct fake_io *io = (struct fake_io *)base;
+
     return io->count && !fake_io_holds ? io->done[--io->count] : NULL;
 }
 
-int disk_io_fd(struct disk_io *io)
+static int fake_fd(struct disk_io *base)
 {
-    return io->fd;
+    return ((struct fake_io *)base)->fd;
 }
 
-void disk_io_acknowledge(struct disk_io *io)
+static void fake_acknowledge(struct disk_io *base)
 {
 }
+
+const struct disk_io_driver disk_io_aio = {
+    .open = fake_open,
+    .close = fake_close,
+    .add = fake_add,
+    .submit = fake_submit,
+    .reap = fake_reap,
+    .hurry = fake_hurry,
+    .fd = fake_fd,
+    .acknowledge = fake_acknowledge,
+};

@@ -17,6 +17,7 @@
 #include <xen/grant_table.h>
 
 #include "pvbackends/disk/engine.h"
+#include "pvbackends/disk/io.h"
 #include "tests/fuzz/fake-io.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/host.h"
@@ -114,6 +115,7 @@ static void make_disk(unsigned kind, int fd)
     struct disk *disk = &disks[kind];
 
     disk->medium = (struct disk_medium){
+        .driver = &disk_io_aio,
         .path = (char *)"fuzz",
         .fd = fd,
         .sectors = DISK_BYTES / 512,
