@@ -109,6 +109,33 @@ static bool set_state(struct xenbus_device *device, enum xenbus_state state, con
     return written;
 }
 
+static bool write_properties(struct xen_store *store, void *opaque, GError **error)
+{
+    struct xenbus_device *device = opaque;
+    enum xenbus_state state = read_state(device->bus, device->path);
+
+    if (state != XenbusStateInitWait && state != XenbusStateConnected)
+        return true; /* on its way out or back: who looks then reads all of it */
+    return device->bus->driver->publish(device->instance, error) &&
+           xen_store_write(store, device->path, "state", error, "%d", state);
+}
+
+bool xenbus_device_publish(struct xenbus_device *device, GError **error)
+{
+    return xen_store_transaction(device->bus->store, write_properties, device, error);
+}
+
+void xenbus_bus_each(struct xenbus_bus *bus, xenbus_each_fn *fn, void *opaque)
+{
+    g_autoptr(GList) devices = g_hash_table_get_values(bus->devices);
+
+    for (GList *item = devices; item; item = item->next) {
+        const struct xenbus_device *device = item->data;
+        if (device->instance && !fn(device->instance, opaque))
+            return;
+    }
+}
+
 /* A guest can make its device fail as often as it likes; the log has room for some of it. */
 static void warn(struct xenbus_device *device, const char *message)
 {

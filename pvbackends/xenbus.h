@@ -76,6 +76,15 @@ const char *xenbus_device_frontend(struct xenbus_device *device); /* frontend di
 void xenbus_device_disconnected(struct xenbus_device *device);
 
 /*
+ * Writes the properties anew, and the state as it is, which tells the frontend to look at them.
+ */
+bool xenbus_device_publish(struct xenbus_device *device, GError **error);
+
+/* Calls FN with each instance until it returns false. */
+typedef bool xenbus_each_fn(void *instance, void *opaque);
+void xenbus_bus_each(struct xenbus_bus *bus, xenbus_each_fn *fn, void *opaque);
+
+/*
  * The frontend did what it must not do: logs MESSAGE, leaves it in the backend's `error` node
  * and closes.  The frontend may close as well and start anew.
  */

@@ -13,6 +13,7 @@
 #include "pvbackends/disk/engine.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "pvbackends/disk/io.h"
 #include "pvbackends/disk/pool.h"
@@ -25,7 +26,8 @@
 /* A request in flight. */
 struct slot {
     struct disk_io_op op;
-    bool flush_first;  /* the operation under way is the flush before a write */
+    bool flush_before; /* the operation under way is the flush before a write */
+    bool flush_after;  /* one follows the write */
     int16_t status;    /* to respond with */
     struct slot *next; /* in the free list or a batch */
     struct disk_share share;
@@ -42,6 +44,7 @@ struct batch {
 struct disk_engine {
     struct disk_engine_config config;
     struct xen_grants *grants;
+    const struct disk_medium *medium;
     struct disk_io *io;
     void *shared;
     struct disk_ring ring;
@@ -53,7 +56,15 @@ struct disk_engine {
     unsigned nr_slots, nr_used; /* the others have not been touched yet */
     unsigned in_flight;
 
-    bool starved; /* the next request waits for memory */
+    /* What failed and is to be tried again, not to be answered; part of what is in flight. */
+    struct batch held;
+    unsigned nr_held;
+    bool hurried; /* it is answered after all */
+
+    /* Why nothing is taken. */
+    bool starved;           /* the next request waits for what is in flight */
+    struct slot *barrier;   /* was taken, and the others wait for it */
+    gint64 throttled_until; /* monotonic time; 0 if it is not */
     bool broken;
 };
 
@@ -81,6 +92,8 @@ static void release(struct disk_engine *engine, struct slot *slot)
 
 static void respond(struct disk_engine *engine, struct slot *slot, int16_t status)
 {
+    if (slot == engine->barrier)
+        engine->barrier = NULL;
     disk_ring_respond(&engine->ring, slot->request.id, slot->request.operation, status);
     release(engine, slot);
 }
@@ -100,22 +113,60 @@ static struct slot *batch_take(struct batch *batch)
     return slot;
 }
 
-static void start_io(struct disk_engine *engine, struct slot *slot)
+static bool is_zero(const struct disk_buffer *buffer)
+{
+    for (unsigned i = 0; i < buffer->nr_filled; i++) {
+        const char *bytes = buffer->chunks[i].iov_base;
+        if (bytes[0] != 0 || memcmp(bytes, bytes + 1, buffer->chunks[i].iov_len - 1) != 0)
+            return false;
+    }
+    return true;
+}
+
+static enum disk_io_kind first_step(const struct disk_engine *engine, const struct slot *slot)
 {
     static const enum disk_io_kind kinds[] = {
-        [BLKIF_OP_READ] = DISK_IO_READ,
-        [BLKIF_OP_WRITE] = DISK_IO_WRITE,
-        [BLKIF_OP_FLUSH_DISKCACHE] = DISK_IO_FLUSH,
+        [BLKIF_OP_READ] = DISK_IO_READ,           [BLKIF_OP_WRITE] = DISK_IO_WRITE,
+        [BLKIF_OP_WRITE_BARRIER] = DISK_IO_FLUSH, [BLKIF_OP_FLUSH_DISKCACHE] = DISK_IO_FLUSH,
         [BLKIF_OP_DISCARD] = DISK_IO_DISCARD,
     };
     const struct disk_request *request = &slot->request;
 
-    slot->op.kind = kinds[request->operation];
+    if (request->secure)
+        return DISK_IO_SECURE_DISCARD;
+    if (request->operation == BLKIF_OP_WRITE && engine->config.detect_zeroes &&
+        is_zero(&slot->buffer))
+        return DISK_IO_ZERO;
+    return kinds[request->operation];
+}
+
+/* What follows an operation that went well; false if it was the last. */
+static bool next_step(struct slot *slot)
+{
+    if (slot->flush_before) {
+        slot->flush_before = false;
+        slot->op.kind = DISK_IO_WRITE;
+        return true;
+    }
+    if (slot->flush_after && slot->op.kind == DISK_IO_WRITE) {
+        slot->flush_after = false;
+        slot->op.kind = DISK_IO_FLUSH;
+        return true;
+    }
+    return false;
+}
+
+static void start_io(struct disk_engine *engine, struct slot *slot)
+{
+    const struct disk_request *request = &slot->request;
+
+    slot->op.kind = first_step(engine, slot);
     slot->op.sector = request->sector;
     slot->op.sectors = request->sectors;
     slot->op.vectors = slot->buffer.chunks;
     slot->op.nr_vectors = slot->buffer.nr_filled;
-    slot->flush_first = slot->op.kind == DISK_IO_FLUSH && request->nr_segments > 0;
+    slot->flush_before = slot->op.kind == DISK_IO_FLUSH && request->nr_segments > 0;
+    slot->flush_after = request->operation == BLKIF_OP_WRITE_BARRIER;
     engine->in_flight++;
     disk_io_add(engine->io, &slot->op);
 }
@@ -140,7 +191,57 @@ static struct slot *take_request(struct disk_engine *engine)
     return slot;
 }
 
-/* Takes what the guest has put on the ring, and answers what is bad; the number of requests. */
+/* Whether nothing may be taken yet.  It says nothing about the guest. */
+static bool waits(struct disk_engine *engine)
+{
+    if (engine->config.throttle)
+        engine->throttled_until = disk_throttle_until(engine->config.throttle);
+    return engine->barrier || engine->nr_held > 0 || engine->throttled_until > 0;
+}
+
+/* So many requests, and the data that is known of this one. */
+static void charge(struct disk_engine *engine, unsigned requests,
+                   const struct disk_request *request)
+{
+    bool data = request->nr_segments > 0;
+    if (engine->config.throttle)
+        disk_throttle_charge(engine->config.throttle, requests,
+                             data ? request->sectors * DISK_SECTOR : 0);
+}
+
+/* A request that all others wait for goes back to the ring until nothing is before it. */
+static bool is_early(const struct disk_engine *engine, const struct batch *batch,
+                     const struct slot *slot)
+{
+    return slot->request.operation == BLKIF_OP_WRITE_BARRIER && slot->status == BLKIF_RSP_OKAY &&
+           (engine->in_flight > 0 || batch->first);
+}
+
+/* Adds the next request to the batch, or answers it if it is bad; false if its turn has not come.
+ */
+static bool take_into(struct disk_engine *engine, struct batch *batch)
+{
+    struct slot *slot = take_request(engine);
+
+    if (!slot)
+        return false;
+    if (is_early(engine, batch, slot)) {
+        disk_ring_put_back(&engine->ring);
+        release(engine, slot);
+        return false;
+    }
+    if (slot->status != BLKIF_RSP_OKAY) {
+        respond(engine, slot, slot->status);
+        return true;
+    }
+    if (slot->request.operation == BLKIF_OP_WRITE_BARRIER)
+        engine->barrier = slot;
+    charge(engine, 1, &slot->request);
+    batch_add(batch, slot);
+    return true;
+}
+
+/* Takes what the guest has put on the ring; the number of requests. */
 static int take_batch(struct disk_engine *engine, struct batch *batch)
 {
     int pending = disk_ring_pending(&engine->ring), taken = 0;
@@ -150,15 +251,10 @@ static int take_batch(struct disk_engine *engine, struct batch *batch)
         return 1;
     }
     engine->starved = false;
-    for (; taken < pending; taken++) {
-        struct slot *slot = take_request(engine);
-        engine->starved = !slot;
-        if (!slot)
+    for (; taken < pending && !waits(engine); taken++) {
+        engine->starved = !take_into(engine, batch);
+        if (engine->starved)
             break;
-        if (slot->status == BLKIF_RSP_OKAY)
-            batch_add(batch, slot);
-        else
-            respond(engine, slot, slot->status);
     }
     return taken;
 }
@@ -186,6 +282,7 @@ static void fetch_tables(struct disk_engine *engine, struct batch *batch)
             disk_transfer_done(&engine->transfer, slot->share)
                 ? disk_request_parse_table(&slot->request, slot->buffer.chunks[0].iov_base, limits)
                 : BLKIF_RSP_ERROR;
+        charge(engine, 0, &slot->request);
     }
 }
 
@@ -226,16 +323,51 @@ static bool take_requests(struct disk_engine *engine)
     return taken > 0;
 }
 
-static int16_t io_status(struct disk_engine *engine, const struct disk_io_op *op)
+static void log_error(const struct disk_engine *engine, const struct disk_io_op *op,
+                      const char *consequence)
+{
+    if (!g_atomic_int_compare_and_exchange(engine->config.error_logged, 0, 1))
+        return;
+    g_warning("disk %s: %s: %s at sector %" PRIu64 " (%" PRIu64 " sectors); %s",
+              engine->config.name, engine->medium->path, g_strerror(op->error), op->sector,
+              op->sectors, consequence);
+}
+
+static int16_t io_status(const struct disk_engine *engine, const struct disk_io_op *op)
 {
     if (op->error == 0)
         return BLKIF_RSP_OKAY;
-    if (g_atomic_int_compare_and_exchange(engine->config.error_logged, 0, 1))
-        g_warning("disk %s: %s: %s at sector %" PRIu64 " (%" PRIu64 " sectors); the guest is told, "
-                  "further errors of this disk are not logged",
-                  engine->config.name, engine->config.medium->path, g_strerror(op->error),
-                  op->sector, op->sectors);
+    log_error(engine, op, "the guest is told, further errors of this disk are not logged");
     return op->error == EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
+}
+
+/* What failed and is tried again later, if an administrator wants it so. */
+static bool hold(struct disk_engine *engine, struct slot *slot)
+{
+    if (!engine->config.stop_on_error || engine->hurried || slot->op.error == 0 ||
+        slot->op.error == EOPNOTSUPP)
+        return false;
+    log_error(engine, &slot->op,
+              "the disk stands still until `rolemodel disk resume` tries it again");
+    batch_add(&engine->held, slot);
+    engine->nr_held++;
+    return true;
+}
+
+/* What is left to be done of a request whose operation OP has finished; false if nothing. */
+static bool continue_io(struct disk_engine *engine, struct slot *slot)
+{
+    struct disk_io_op *op = &slot->op;
+
+    if (hold(engine, slot))
+        return true;
+    bool again = op->kind == DISK_IO_ZERO && op->error == EOPNOTSUPP;
+    if (again)
+        op->kind = DISK_IO_WRITE;
+    else if (op->error != 0 || !next_step(slot))
+        return false;
+    disk_io_add(engine->io, op);
+    return true;
 }
 
 /* Delivers what has finished; true if there was something. */
@@ -248,14 +380,10 @@ static bool finish_requests(struct disk_engine *engine)
     while ((op = disk_io_reap(engine->io))) {
         struct slot *slot = (struct slot *)((char *)op - offsetof(struct slot, op));
         progress = true;
-        slot->status = io_status(engine, op);
-        if (slot->flush_first && slot->status == BLKIF_RSP_OKAY) {
-            slot->flush_first = false;
-            op->kind = DISK_IO_WRITE;
-            disk_io_add(engine->io, op);
+        if (continue_io(engine, slot))
             continue;
-        }
         engine->in_flight--;
+        slot->status = io_status(engine, op);
         slot->share.count = 0;
         if (op->kind == DISK_IO_READ && slot->status == BLKIF_RSP_OKAY)
             slot->share =
@@ -292,7 +420,8 @@ static bool set_up(struct disk_engine *engine, GError **error)
         disk_transfer_keep_mapped(&engine->transfer,
                                   engine->ring.entries * BLKIF_MAX_SEGMENTS_PER_REQUEST,
                                   config->map_failures);
-    engine->io = disk_io_open(config->medium, engine->nr_slots, error);
+    engine->medium = config->medium;
+    engine->io = disk_engine_open_io(engine, config->medium, error);
     return engine->io && disk_pool_open(&engine->pool, error);
 }
 
@@ -300,6 +429,7 @@ struct disk_engine *disk_engine_open(const struct disk_engine_config *config, GE
 {
     struct disk_engine *engine = g_new0(struct disk_engine, 1);
     engine->config = *config;
+    engine->held.last = &engine->held.first;
     if (set_up(engine, error))
         return engine;
     disk_engine_close(engine);
@@ -330,8 +460,13 @@ bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify)
 
 bool disk_engine_arm(struct disk_engine *engine)
 {
-    /* What could not be taken waits for what is in flight, not for the guest. */
-    return !engine->broken && !engine->starved && disk_ring_arm(&engine->ring);
+    /* What could not be taken waits for what is in flight or for the time, not for the guest. */
+    return !engine->broken && !engine->starved && !waits(engine) && disk_ring_arm(&engine->ring);
+}
+
+gint64 disk_engine_due(const struct disk_engine *engine)
+{
+    return engine->throttled_until;
 }
 
 bool disk_engine_broken(const struct disk_engine *engine)
@@ -344,9 +479,49 @@ bool disk_engine_idle(const struct disk_engine *engine)
     return engine->in_flight == 0;
 }
 
+bool disk_engine_still(const struct disk_engine *engine)
+{
+    return engine->in_flight == engine->nr_held;
+}
+
+bool disk_engine_halted(const struct disk_engine *engine)
+{
+    return engine->nr_held > 0;
+}
+
+void disk_engine_retry(struct disk_engine *engine)
+{
+    engine->nr_held = 0;
+    while (engine->held.first)
+        disk_io_add(engine->io, &batch_take(&engine->held)->op);
+    engine->held.last = &engine->held.first;
+    disk_io_submit(engine->io);
+}
+
 void disk_engine_hurry(struct disk_engine *engine)
 {
+    if (engine->hurried)
+        return;
+    engine->hurried = true;
     disk_io_hurry(engine->io);
+    disk_engine_retry(engine);
+}
+
+struct disk_io *disk_engine_open_io(const struct disk_engine *engine,
+                                    const struct disk_medium *medium, GError **error)
+{
+    return disk_io_open(medium, engine->nr_slots, error);
+}
+
+void disk_engine_use(struct disk_engine *engine, const struct disk_medium *medium,
+                     const struct disk_limits *limits, struct disk_io *io)
+{
+    if (io) {
+        disk_io_close(engine->io);
+        engine->io = io;
+    }
+    engine->medium = medium;
+    engine->config.limits = *limits;
 }
 
 int disk_engine_fd(struct disk_engine *engine)

@@ -17,8 +17,10 @@
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/request.h"
 #include "pvbackends/disk/ring.h"
+#include "pvbackends/disk/throttle.h"
 
 struct disk_engine;
+struct disk_io;
 
 struct disk_engine_config {
     const char *name; /* of the disk, for the log */
@@ -28,6 +30,9 @@ struct disk_engine_config {
     unsigned nr_ring_pages;
     const struct disk_medium *medium;
     struct disk_limits limits;
+    struct disk_throttle *throttle; /* the disk's */
+    bool detect_zeroes;             /* a write of zeroes gives their space back */
+    bool stop_on_error; /* what fails is kept until disk_engine_retry(), nothing more is taken */
     bool persistent;    /* the frontend grants persistently, and we keep its pages mapped */
     gint *map_failures; /* atomic, the disk's, if so: see mappings.h */
     gint *error_logged; /* atomic, the disk's: only the first error of its medium is logged */
@@ -46,13 +51,33 @@ bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify);
 /* Asks the guest for an event with its next request; true if one has arrived that can be taken. */
 bool disk_engine_arm(struct disk_engine *engine);
 
+/* The monotonic time (us) of the next turn if the throttle lets nothing be taken before; else 0. */
+gint64 disk_engine_due(const struct disk_engine *engine);
+
 /* The guest broke the ring protocol: nothing is taken any more. */
 bool disk_engine_broken(const struct disk_engine *engine);
 
 /* Nothing is in flight. */
 bool disk_engine_idle(const struct disk_engine *engine);
 
-/* Makes long operations end early, as failed; for the way out. */
+/* The same but for what failed and is kept: the medium is not in use. */
+bool disk_engine_still(const struct disk_engine *engine);
+
+/* Something failed and is kept; try it again. */
+bool disk_engine_halted(const struct disk_engine *engine);
+void disk_engine_retry(struct disk_engine *engine);
+
+/*
+ * Changes the medium of an engine that is still.  IO is disk_engine_open_io()'s, which is the part
+ * that can fail, and belongs to the engine then; NULL if the medium is the same in another size.
+ * The old medium is not needed any more.
+ */
+struct disk_io *disk_engine_open_io(const struct disk_engine *engine,
+                                    const struct disk_medium *medium, GError **error);
+void disk_engine_use(struct disk_engine *engine, const struct disk_medium *medium,
+                     const struct disk_limits *limits, struct disk_io *io);
+
+/* Makes long operations end early, as failed, and those that are kept; for the way out. */
 void disk_engine_hurry(struct disk_engine *engine);
 
 /* Readable when I/O may have finished; acknowledge before the next turn. */

@@ -1,6 +1,7 @@
 /*
  * Asynchronous I/O on a medium.  Operations are collected, submitted together and come back in any
- * order.  Each kind of medium has a driver: libaio for files and block devices (io-aio.c).
+ * order.  Each kind of medium has a driver: libaio for files and block devices (io-aio.c), and one
+ * for none (io-none.c).
  *
  * Threads: one user, the queue's thread.
  *
@@ -54,6 +55,7 @@ struct disk_io_driver {
 };
 
 extern const struct disk_io_driver disk_io_aio;
+extern const struct disk_io_driver disk_io_none; /* there is no medium */
 
 /* For up to DEPTH operations at a time. */
 struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error);

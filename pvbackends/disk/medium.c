@@ -209,6 +209,17 @@ struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned 
     return NULL;
 }
 
+struct disk_medium *disk_medium_empty(void)
+{
+    struct disk_medium *medium = g_new0(struct disk_medium, 1);
+    medium->driver = &disk_io_none;
+    medium->path = g_strdup("(no medium)");
+    medium->fd = -1;
+    medium->read_only = true;
+    medium->sector_size = medium->physical = DISK_SECTOR;
+    return medium;
+}
+
 void disk_medium_close(struct disk_medium *medium)
 {
     if (!medium)

@@ -36,6 +36,7 @@ struct disk_medium {
 /* Opens PATH; errors name the path and what to do.  WAIT_MS: see disk_lock_take(). */
 struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned lock_wait_ms,
                                      GError **error);
+struct disk_medium *disk_medium_empty(void);        /* a drive without one: 0 sectors */
 void disk_medium_close(struct disk_medium *medium); /* NULL is fine */
 
 /*

@@ -18,15 +18,44 @@ struct disk_queue {
     evtchn_port_t port;
     GThread *thread;
     int wake_fd;
-    gint start; /* atomic */
-    gint stop;  /* atomic */
-    gint asked; /* atomic: the thread is to come round */
+    guint orders; /* atomic: enum order, from the main context to the thread */
+    gint asked;   /* atomic: the thread is to come round */
 
     /* From the thread to the main context. */
     int news_fd;
     guint news_source;
-    gint finished; /* atomic; other news is that the guest broke the protocol */
+    guint news; /* atomic: enum news */
 };
+
+enum order { START = 1, STOP = 2, PAUSE = 4, RETRY = 8 };
+enum news { BROKEN = 1, HALTED = 2, PAUSED = 4, FINISHED = 8 };
+
+static unsigned orders(struct disk_queue *queue)
+{
+    return (unsigned)g_atomic_int_get(&queue->orders);
+}
+
+static void order(struct disk_queue *queue, enum order order)
+{
+    g_atomic_int_or(&queue->orders, order);
+    eventfd_write(queue->wake_fd, 1);
+}
+
+static void tell(struct disk_queue *queue, enum news news)
+{
+    g_atomic_int_or(&queue->news, news);
+    eventfd_write(queue->news_fd, 1);
+}
+
+/* How long the thread may sleep: for ever, or until the engine is due. */
+static int sleep_ms(const struct disk_queue *queue)
+{
+    gint64 due = disk_engine_due(queue->engine);
+    if (due == 0)
+        return -1;
+    gint64 left = due - g_get_monotonic_time();
+    return CLAMP((left + 999) / 1000, 0, 1000);
+}
 
 /* Sleeps until the guest, the medium or the main thread wants something. */
 static void wait_for_work(struct disk_queue *queue, bool deaf)
@@ -39,7 +68,7 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
     };
     eventfd_t count;
 
-    poll(fds, deaf ? 2 : 3, -1);
+    poll(fds, deaf ? 2 : 3, sleep_ms(queue));
     if (fds[0].revents)
         disk_engine_acknowledge(queue->engine);
     if (fds[1].revents)
@@ -61,67 +90,116 @@ static void queue_free(struct disk_queue *queue)
     g_free(queue);
 }
 
+static void finish(struct disk_queue *queue)
+{
+    struct disk_queue_config config = queue->config;
+
+    g_thread_join(queue->thread);
+    queue_free(queue);
+    config.events->stopped(config.opaque);
+}
+
 static gboolean on_news(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct disk_queue *queue = opaque;
-    struct disk_queue_config config = queue->config;
+    const struct disk_queue_events *events = queue->config.events;
     eventfd_t count;
 
     eventfd_read(fd, &count);
-    if (!g_atomic_int_get(&queue->finished)) {
-        config.broken(config.opaque);
-        return G_SOURCE_CONTINUE;
-    }
-    g_thread_join(queue->thread);
-    queue_free(queue);
-    config.stopped(config.opaque);
-    return G_SOURCE_REMOVE;
+    unsigned news = g_atomic_int_and(&queue->news, 0);
+    if (news & BROKEN)
+        events->broken(queue->config.opaque);
+    if (news & HALTED)
+        events->halted(queue->config.opaque);
+    if (news & PAUSED)
+        events->paused(queue->config.opaque);
+    if (news & FINISHED)
+        finish(queue);
+    return G_SOURCE_CONTINUE; /* finish() has removed the source */
+}
+
+static void sleep_until_ordered(struct disk_queue *queue)
+{
+    struct pollfd wake = { .fd = queue->wake_fd, .events = POLLIN };
+    eventfd_t count;
+
+    g_atomic_int_set(&queue->asked, 0);
+    poll(&wake, 1, -1);
+    eventfd_read(queue->wake_fd, &count);
 }
 
 /* Until the disk's other queues are there too, or it is known that they are not to be. */
 static void wait_for_start(struct disk_queue *queue)
 {
-    struct pollfd wake = { .fd = queue->wake_fd, .events = POLLIN };
-    eventfd_t count;
+    while (!(orders(queue) & (START | STOP)))
+        sleep_until_ordered(queue);
+}
 
-    while (!g_atomic_int_get(&queue->start) && !g_atomic_int_get(&queue->stop)) {
-        poll(&wake, 1, -1);
-        eventfd_read(queue->wake_fd, &count);
+/* The engine is the main context's until it has resumed us. */
+static void stand_by(struct disk_queue *queue)
+{
+    tell(queue, PAUSED);
+    while (orders(queue) & PAUSE)
+        sleep_until_ordered(queue);
+}
+
+/* What there is to tell of the engine, once each. */
+static void report(struct disk_queue *queue, bool *broken, bool *halted)
+{
+    if (disk_engine_broken(queue->engine) && !*broken)
+        tell(queue, BROKEN);
+    if (disk_engine_halted(queue->engine) && !*halted)
+        tell(queue, HALTED);
+    *broken = disk_engine_broken(queue->engine);
+    *halted = disk_engine_halted(queue->engine);
+}
+
+static bool take_order(struct disk_queue *queue, enum order order)
+{
+    return g_atomic_int_and(&queue->orders, ~(guint)order) & order;
+}
+
+/* Serves the ring until it is to stop and nothing is in flight. */
+static void serve(struct disk_queue *queue)
+{
+    struct disk_engine *engine = queue->engine;
+    bool broken = false, halted = false;
+
+    for (;;) {
+        unsigned now = orders(queue);
+        bool notify;
+
+        if (g_atomic_int_get(&queue->asked))
+            g_atomic_int_set(&queue->asked, 0);
+        if (now & STOP)
+            disk_engine_hurry(engine);
+        if (now & RETRY && take_order(queue, RETRY)) {
+            disk_engine_retry(engine);
+            halted = false;
+        }
+        bool deaf = now & (STOP | PAUSE);
+        bool progress = disk_engine_turn(engine, !deaf, &notify);
+        if (notify)
+            xen_evtchn_notify(queue->evtchn, queue->port);
+        report(queue, &broken, &halted);
+        if (now & PAUSE && disk_engine_still(engine))
+            stand_by(queue);
+        else if (now & STOP && disk_engine_idle(engine))
+            return;
+        else if (!progress && (deaf || !disk_engine_arm(engine)))
+            wait_for_work(queue, deaf || broken);
     }
 }
 
 static gpointer queue_thread(gpointer opaque)
 {
     struct disk_queue *queue = opaque;
-    struct disk_engine *engine = queue->engine;
-    bool broken = false;
 
     wait_for_start(queue);
-
-    for (;;) {
-        bool stop = g_atomic_int_get(&queue->stop);
-        bool notify;
-
-        if (g_atomic_int_get(&queue->asked))
-            g_atomic_int_set(&queue->asked, 0);
-        if (stop)
-            disk_engine_hurry(engine);
-        bool progress = disk_engine_turn(engine, !stop, &notify);
-        if (notify)
-            xen_evtchn_notify(queue->evtchn, queue->port);
-        if (disk_engine_broken(engine) && !broken) {
-            broken = true;
-            eventfd_write(queue->news_fd, 1);
-        }
-        if (stop && disk_engine_idle(engine))
-            break;
-        if (!progress && (stop || !disk_engine_arm(engine)))
-            wait_for_work(queue, stop || broken);
-    }
+    serve(queue);
     /* Here, because the kernel takes its time, in which other disks must not wait. */
     disk_engine_close(g_steal_pointer(&queue->engine));
-    g_atomic_int_set(&queue->finished, 1);
-    eventfd_write(queue->news_fd, 1);
+    tell(queue, FINISHED);
     return NULL;
 }
 
@@ -168,14 +246,12 @@ bool disk_queue_check(struct disk_queue *queue)
 
 void disk_queue_start(struct disk_queue *queue)
 {
-    g_atomic_int_set(&queue->start, 1);
-    eventfd_write(queue->wake_fd, 1);
+    order(queue, START);
 }
 
 void disk_queue_stop(struct disk_queue *queue)
 {
-    g_atomic_int_set(&queue->stop, 1);
-    eventfd_write(queue->wake_fd, 1);
+    order(queue, STOP);
 }
 
 void disk_queue_cancel(struct disk_queue *queue)
@@ -183,4 +259,25 @@ void disk_queue_cancel(struct disk_queue *queue)
     disk_queue_stop(queue);
     g_thread_join(queue->thread); /* it has nothing in flight */
     queue_free(queue);
+}
+
+void disk_queue_retry(struct disk_queue *queue)
+{
+    order(queue, RETRY);
+}
+
+void disk_queue_pause(struct disk_queue *queue)
+{
+    order(queue, PAUSE);
+}
+
+struct disk_engine *disk_queue_engine(struct disk_queue *queue)
+{
+    return queue->engine;
+}
+
+void disk_queue_resume(struct disk_queue *queue)
+{
+    take_order(queue, PAUSE);
+    eventfd_write(queue->wake_fd, 1);
 }

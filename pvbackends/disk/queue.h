@@ -2,7 +2,7 @@
  * A queue: one shared ring, served by a thread of its own from the guest's request to the
  * response, with nothing shared with other queues but the medium.
  *
- * Threads: start and stop in the main context, which also gets the callbacks.
+ * Threads: all of this is called in the main context, which also gets the events.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,14 +13,23 @@
 
 struct disk_queue;
 
+/* What a queue tells the main context. */
+struct disk_queue_events {
+    /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
+    void (*broken)(void *opaque);
+    /* An operation failed and is kept (stop_on_error): nothing is taken until disk_queue_retry().
+     */
+    void (*halted)(void *opaque);
+    /* The answer to disk_queue_pause(). */
+    void (*paused)(void *opaque);
+    /* The answer to disk_queue_stop(): all finished and unmapped, the queue is freed. */
+    void (*stopped)(void *opaque);
+};
+
 struct disk_queue_config {
     struct disk_engine_config engine;
     uint32_t port; /* the frontend's event channel */
-
-    /* The guest broke the ring protocol: no request is taken any more, stop the queue. */
-    void (*broken)(void *opaque);
-    /* The answer to disk_queue_stop(): all finished and unmapped, the queue is freed. */
-    void (*stopped)(void *opaque);
+    const struct disk_queue_events *events;
     void *opaque;
 };
 
@@ -37,6 +46,18 @@ void disk_queue_cancel(struct disk_queue *queue); /* one that was not started */
  * round again, and does not wait for it.
  */
 bool disk_queue_check(struct disk_queue *queue);
+
+/* Tries again what failed and was kept. */
+void disk_queue_retry(struct disk_queue *queue);
+
+/*
+ * Takes no more requests, finishes those in flight, and calls `paused`.  From then on the engine
+ * belongs to the main context, until disk_queue_resume(); a queue that is told to stop meanwhile
+ * stops after that.
+ */
+void disk_queue_pause(struct disk_queue *queue);
+struct disk_engine *disk_queue_engine(struct disk_queue *queue); /* while it is paused */
+void disk_queue_resume(struct disk_queue *queue);
 
 /* Takes no more requests, finishes those in flight, and calls `stopped`; once. */
 void disk_queue_stop(struct disk_queue *queue);

@@ -72,7 +72,8 @@ static int parse_discard(struct disk_request *request, const struct disk_abi *ab
 
     if (limits->read_only)
         return BLKIF_RSP_ERROR;
-    if (!limits->discard || flags & BLKIF_DISCARD_SECURE)
+    request->secure = flags & BLKIF_DISCARD_SECURE;
+    if (!(request->secure ? limits->secure_discard : limits->discard))
         return BLKIF_RSP_EOPNOTSUPP;
     request->sectors = load_u64(raw, abi->segments);
     if (request->sectors == 0)
@@ -92,6 +93,7 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
     request->sectors = 0;
     request->nr_segments = 0;
     request->indirect = false;
+    request->secure = false;
 
     switch (request->operation) {
     case BLKIF_OP_READ:
@@ -102,7 +104,8 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
             return BLKIF_RSP_ERROR;
         break;
     case BLKIF_OP_FLUSH_DISKCACHE:
-        /* With segments it is a write after a flush, as Linux's and QEMU's backends have it. */
+    case BLKIF_OP_WRITE_BARRIER:
+        /* With segments they are a write after a flush, as Linux's and QEMU's backends have it. */
         if (count == 0)
             return BLKIF_RSP_OKAY;
         if (limits->read_only)

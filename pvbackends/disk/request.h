@@ -29,6 +29,7 @@ struct disk_limits {
     uint32_t alignment; /* of first sector and length, in sectors: 8 for a 4096-byte medium */
     bool read_only;
     bool discard;
+    bool secure_discard;
 };
 
 struct disk_segment {
@@ -43,6 +44,7 @@ struct disk_request {
     uint64_t sector;   /* first sector */
     uint64_t sectors;  /* length; of a read or write the sum of the segments */
     unsigned nr_segments;
+    bool secure;        /* a discard that leaves nothing */
     bool indirect;      /* its segments are in the table, and not known yet */
     uint32_t table_ref; /* the page that the table is at the start of */
     struct disk_segment segments[DISK_SEGMENTS_MAX];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pvbackends/disk/frontend.h"
+#include "pvbackends/disk/io.h"
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/queue.h"
 
@@ -23,10 +24,9 @@
 struct vbd {
     struct xenbus_device *device;
     struct xen_store *store;
-    const char *path; /* of the backend's nodes */
-    char *name;       /* as the guest's configuration has it: xvda */
-    bool cdrom;
-    bool discard;
+    const char *path;                       /* of the backend's nodes */
+    char *name;                             /* as the guest's configuration has it: xvda */
+    bool cdrom, read_only, discard_enabled; /* as the toolstack has it */
     struct disk_medium *medium;
     unsigned max_queues; /* to offer */
     bool persistent;     /* to offer */
@@ -36,9 +36,17 @@ struct vbd {
     } queues[DISK_QUEUES_MAX];
     unsigned nr_queues;  /* 0 unless connected */
     unsigned nr_stopped; /* of these */
+    unsigned nr_paused;  /* of the others */
     bool broken;         /* one of them */
+    bool halted;         /* one of them, by an error */
     gint error_logged;   /* atomic: the queues' */
     gint map_failures;   /* the same */
+
+    bool detect_zeroes, stop_on_error;
+    struct disk_throttle *throttle;
+
+    vbd_change_fn *change; /* waits until the queues stand still */
+    void *change_opaque;
 };
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
@@ -59,13 +67,23 @@ static const char *parse_params(const char *params, GError **error)
         return colon + 1;
     if (!colon || colon[1] == '\0')
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "a drive without a medium is not served yet: give it one, or " LEAVE_IT);
+                    "only a CD drive (devtype=cdrom) can be without a medium");
     else
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
                     "%s: format %.*s is not served yet: convert the image (qemu-img convert -O "
                     "raw) and use format=raw, or " LEAVE_IT,
                     colon + 1, (int)(colon - params), params);
     return NULL;
+}
+
+struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error)
+{
+    const char *colon = params ? strchr(params, ':') : NULL;
+
+    if (vbd->cdrom && (!colon || colon[1] == '\0'))
+        return disk_medium_empty();
+    const char *path = parse_params(params, error);
+    return path ? disk_medium_open(path, vbd->read_only, LOCK_WAIT_MS, error) : NULL;
 }
 
 static bool read_configuration(struct vbd *vbd, GError **error)
@@ -78,20 +96,43 @@ static bool read_configuration(struct vbd *vbd, GError **error)
     if (!params ||
         !xen_store_read_uint_or(vbd->store, vbd->path, "discard-enable", 0, 1, 1, &discard, error))
         return false;
-    const char *path = parse_params(params, error);
-    if (!path)
-        return false;
     vbd->cdrom = g_strcmp0(type, "cdrom") == 0;
-    bool read_only = vbd->cdrom || mode[0] != 'w';
-    vbd->medium = disk_medium_open(path, read_only, LOCK_WAIT_MS, error);
-    vbd->discard = discard && vbd->medium && vbd->medium->discard && !read_only;
+    vbd->read_only = vbd->cdrom || mode[0] != 'w';
+    vbd->discard_enabled = discard;
+    vbd->medium = vbd_open_medium(vbd, params, error);
     return vbd->medium != NULL;
+}
+
+/* What requests must fit as long as the medium is this one. */
+static struct disk_limits limits_of(const struct vbd *vbd, const struct disk_medium *medium)
+{
+    bool discard = vbd->discard_enabled && !medium->read_only && medium->discard;
+
+    return (struct disk_limits){ .sectors = medium->sectors,
+                                 .alignment = medium->sector_size / DISK_SECTOR,
+                                 .read_only = medium->read_only,
+                                 .discard = discard,
+                                 .secure_discard = discard && medium->secure_discard };
+}
+
+static void describe(const struct vbd *vbd)
+{
+    const struct disk_medium *medium = vbd->medium;
+
+    if (medium->driver == &disk_io_none)
+        g_message("disk %s: a drive without a medium", vbd->name);
+    else
+        g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, medium->path,
+                  medium->sectors / 2048, medium->read_only ? "read-only" : "read-write",
+                  medium->direct ? "direct" : "through the page cache",
+                  limits_of(vbd, medium).discard ? ", discard" : "");
 }
 
 static void vbd_remove(void *opaque)
 {
     struct vbd *vbd = opaque;
     disk_medium_close(vbd->medium);
+    disk_throttle_free(vbd->throttle);
     g_free(vbd->name);
     g_free(vbd);
 }
@@ -103,6 +144,10 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
     vbd->device = device;
     vbd->max_queues = CLAMP(options->max_queues, 1, DISK_QUEUES_MAX);
     vbd->persistent = options->persistent;
+    vbd->detect_zeroes = options->detect_zeroes;
+    vbd->stop_on_error = options->stop_on_error;
+    vbd->throttle = disk_throttle_new();
+    disk_throttle_set(vbd->throttle, options->iops, options->bytes_per_second);
     vbd->store = xenbus_device_store(device);
     vbd->path = xenbus_device_path(device);
     vbd->name = xen_store_read(vbd->store, vbd->path, "dev", NULL);
@@ -114,10 +159,7 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
         vbd_remove(vbd);
         return NULL;
     }
-    g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, vbd->medium->path,
-              vbd->medium->sectors / 2048, vbd->medium->read_only ? "read-only" : "read-write",
-              vbd->medium->direct ? "direct" : "through the page cache",
-              vbd->discard ? ", discard" : "");
+    describe(vbd);
     return vbd;
 }
 
@@ -134,12 +176,16 @@ static bool vbd_publish(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
     const struct disk_medium *medium = vbd->medium;
-    unsigned info = (vbd->cdrom ? VDISK_CDROM : 0) | (medium->read_only ? VDISK_READONLY : 0);
+    const struct disk_limits limits = limits_of(vbd, medium);
+    unsigned info =
+        (vbd->cdrom ? VDISK_CDROM | VDISK_REMOVABLE : 0) | (medium->read_only ? VDISK_READONLY : 0);
 
-    if (vbd->discard &&
+    if (limits.discard &&
         (!publish_number(vbd, "feature-discard", 1, error) ||
          !publish_number(vbd, "discard-granularity", medium->discard_granularity, error) ||
          !publish_number(vbd, "discard-alignment", medium->discard_alignment, error)))
+        return false;
+    if (limits.secure_discard && !publish_number(vbd, "discard-secure", 1, error))
         return false;
     if (medium->physical != medium->sector_size &&
         !publish_number(vbd, "physical-sector-size", medium->physical, error))
@@ -149,7 +195,8 @@ static bool vbd_publish(void *opaque, GError **error)
         return false;
     if (vbd->persistent && !publish_number(vbd, "feature-persistent", 1, error))
         return false;
-    return publish_number(vbd, "feature-flush-cache", 1, error) &&
+    return publish_number(vbd, "feature-barrier", 1, error) &&
+           publish_number(vbd, "feature-flush-cache", 1, error) &&
            publish_number(vbd, "feature-max-indirect-segments", DISK_SEGMENTS_MAX, error) &&
            publish_number(vbd, "max-ring-page-order", DISK_RING_ORDER_MAX, error) &&
            publish_number(vbd, "info", info, error) &&
@@ -169,39 +216,73 @@ static void on_queue_broken(void *opaque)
     xenbus_device_fail(vbd->device, message);
 }
 
+static void on_queue_halted(void *opaque)
+{
+    struct vbd_queue *queue = opaque;
+    queue->vbd->halted = true;
+}
+
+/* Does the change that waits, if nothing uses the medium any more. */
+static void try_change(struct vbd *vbd)
+{
+    if (!vbd->change || vbd->nr_paused + vbd->nr_stopped < vbd->nr_queues)
+        return;
+    vbd_change_fn *change = g_steal_pointer(&vbd->change);
+    change(vbd, vbd->change_opaque);
+    vbd->nr_paused = 0;
+    for (unsigned i = 0; i < vbd->nr_queues; i++) {
+        if (vbd->queues[i].queue)
+            disk_queue_resume(vbd->queues[i].queue);
+    }
+}
+
+static void on_queue_paused(void *opaque)
+{
+    struct vbd_queue *queue = opaque;
+    queue->vbd->nr_paused++;
+    try_change(queue->vbd);
+}
+
 static void on_queue_stopped(void *opaque)
 {
     struct vbd_queue *queue = opaque;
     struct vbd *vbd = queue->vbd;
 
     queue->queue = NULL;
-    if (++vbd->nr_stopped < vbd->nr_queues)
+    vbd->nr_stopped++;
+    try_change(vbd);
+    if (vbd->nr_stopped < vbd->nr_queues)
         return;
     vbd->nr_queues = 0;
     xenbus_device_disconnected(vbd->device);
 }
 
+static const struct disk_queue_events queue_events = {
+    .broken = on_queue_broken,
+    .halted = on_queue_halted,
+    .paused = on_queue_paused,
+    .stopped = on_queue_stopped,
+};
+
 static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned number,
                        GError **error)
 {
-    const struct disk_medium *medium = vbd->medium;
     struct disk_queue_config config = {
         .engine = { .name = vbd->name,
                     .domid = xenbus_device_domid(vbd->device),
                     .abi = frontend->abi,
                     .ring_refs = frontend->queues[number].ring_refs,
                     .nr_ring_pages = frontend->nr_ring_pages,
-                    .medium = medium,
-                    .limits = { .sectors = medium->sectors,
-                                .alignment = medium->sector_size / DISK_SECTOR,
-                                .read_only = medium->read_only,
-                                .discard = vbd->discard },
+                    .medium = vbd->medium,
+                    .limits = limits_of(vbd, vbd->medium),
+                    .throttle = vbd->throttle,
+                    .detect_zeroes = vbd->detect_zeroes && limits_of(vbd, vbd->medium).discard,
+                    .stop_on_error = vbd->stop_on_error,
                     .persistent = frontend->persistent,
                     .map_failures = &vbd->map_failures,
                     .error_logged = &vbd->error_logged },
         .port = frontend->queues[number].port,
-        .broken = on_queue_broken,
-        .stopped = on_queue_stopped,
+        .events = &queue_events,
         .opaque = &vbd->queues[number],
     };
     vbd->queues[number].vbd = vbd;
@@ -235,8 +316,8 @@ static bool vbd_connect(void *opaque, GError **error)
         return false;
     }
     vbd->nr_queues = frontend.nr_queues;
-    vbd->nr_stopped = 0;
-    vbd->broken = false;
+    vbd->nr_stopped = vbd->nr_paused = 0;
+    vbd->broken = vbd->halted = false;
     for (unsigned i = 0; i < vbd->nr_queues; i++)
         disk_queue_start(vbd->queues[i].queue);
     return true;
@@ -256,6 +337,99 @@ static bool vbd_check(void *opaque)
     for (unsigned i = 0; i < vbd->nr_queues; i++)
         good &= !vbd->queues[i].queue || disk_queue_check(vbd->queues[i].queue);
     return good;
+}
+
+const char *vbd_name(const struct vbd *vbd)
+{
+    return vbd->name;
+}
+
+const struct disk_medium *vbd_medium(const struct vbd *vbd)
+{
+    return vbd->medium;
+}
+
+struct disk_throttle *vbd_throttle(struct vbd *vbd)
+{
+    return vbd->throttle;
+}
+
+bool vbd_is_cdrom(const struct vbd *vbd)
+{
+    return vbd->cdrom;
+}
+
+bool vbd_change(struct vbd *vbd, vbd_change_fn *change, void *opaque, GError **error)
+{
+    if (vbd->change) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
+                    "disk %s: another change waits until the disk's requests are finished",
+                    vbd->name);
+        return false;
+    }
+    vbd->change = change;
+    vbd->change_opaque = opaque;
+    for (unsigned i = 0; i < vbd->nr_queues; i++) {
+        if (vbd->queues[i].queue)
+            disk_queue_pause(vbd->queues[i].queue);
+    }
+    try_change(vbd);
+    return true;
+}
+
+/* The I/O of each queue on MEDIUM, all or none. */
+static bool open_io(const struct vbd *vbd, const struct disk_medium *medium,
+                    struct disk_io *io[DISK_QUEUES_MAX], GError **error)
+{
+    for (unsigned i = 0; i < vbd->nr_queues; i++) {
+        if (!vbd->queues[i].queue)
+            continue;
+        io[i] = disk_engine_open_io(disk_queue_engine(vbd->queues[i].queue), medium, error);
+        if (!io[i]) {
+            while (i-- > 0)
+                disk_io_close(io[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error)
+{
+    struct disk_io *io[DISK_QUEUES_MAX] = { NULL };
+    const struct disk_limits limits = limits_of(vbd, medium);
+    bool other = medium != vbd->medium;
+
+    if (other && !open_io(vbd, medium, io, error))
+        return false;
+    for (unsigned i = 0; i < vbd->nr_queues; i++) {
+        if (vbd->queues[i].queue)
+            disk_engine_use(disk_queue_engine(vbd->queues[i].queue), medium, &limits, io[i]);
+    }
+    if (other)
+        disk_medium_close(vbd->medium);
+    vbd->medium = medium;
+    g_atomic_int_set(&vbd->error_logged, 0);
+    describe(vbd);
+    return true;
+}
+
+bool vbd_announce(struct vbd *vbd, GError **error)
+{
+    return xenbus_device_publish(vbd->device, error);
+}
+
+bool vbd_resume(struct vbd *vbd)
+{
+    bool halted = vbd->halted;
+
+    vbd->halted = false;
+    g_atomic_int_set(&vbd->error_logged, 0);
+    for (unsigned i = 0; halted && i < vbd->nr_queues; i++) {
+        if (vbd->queues[i].queue)
+            disk_queue_retry(vbd->queues[i].queue);
+    }
+    return halted;
 }
 
 const struct xenbus_driver vbd_driver = {

@@ -9,15 +9,47 @@
 #ifndef DISK_VBD_H
 #define DISK_VBD_H
 
+#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/throttle.h"
 #include "pvbackends/xenbus.h"
+
+struct vbd;
 
 /* What the driver's calls get as OPAQUE. */
 struct vbd_options {
-    const char *vdev_prefix; /* serve only disks whose name begins so; NULL: all */
-    unsigned max_queues;     /* of a disk, to offer; 0 is 1 */
-    bool persistent;         /* offer to keep mapped what a frontend grants */
+    const char *vdev_prefix;         /* serve only disks whose name begins so; NULL: all */
+    unsigned max_queues;             /* of a disk, to offer; 0 is 1 */
+    bool persistent;                 /* offer to keep mapped what a frontend grants */
+    bool detect_zeroes;              /* turn writes of zeroes into discards, where these are on */
+    bool stop_on_error;              /* keep what fails until vbd_resume() */
+    uint64_t iops, bytes_per_second; /* limits of each disk; 0: none */
 };
 
+/* The instances that it makes are struct vbd. */
 extern const struct xenbus_driver vbd_driver;
+
+const char *vbd_name(const struct vbd *vbd); /* such as xvda */
+bool vbd_is_cdrom(const struct vbd *vbd);
+const struct disk_medium *vbd_medium(const struct vbd *vbd);
+struct disk_throttle *vbd_throttle(struct vbd *vbd);
+
+/* Opens what PARAMS says, "FORMAT:PATH" as libxl has it, or "" for an empty drive. */
+struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error);
+
+/*
+ * Calls CHANGE, now or later, when nothing uses the medium, and goes on after.  There is one at a
+ * time, and only in it the medium may change.
+ */
+typedef void vbd_change_fn(struct vbd *vbd, void *opaque);
+bool vbd_change(struct vbd *vbd, vbd_change_fn *change, void *opaque, GError **error);
+
+/* Takes another MEDIUM, which belongs to the disk then, or the same one in another size. */
+bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error);
+
+/* Tells the frontend of the new size. */
+bool vbd_announce(struct vbd *vbd, GError **error);
+
+/* Tries again what an error has stopped; false if nothing was. */
+bool vbd_resume(struct vbd *vbd);
 
 #endif

@@ -152,7 +152,7 @@ static void test_properties(struct fixture *f)
     g_assert_true(disk->flush);
     g_assert_true(disk->discard);
     g_assert_false(disk->discard_secure);
-    g_assert_false(disk->barrier);
+    g_assert_true(disk->barrier);
     assert_node(f, 0, "discard-alignment", "0");
     fixture_close(front);
 }

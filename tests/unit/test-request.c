@@ -128,17 +128,16 @@ static void test_operations(void)
         raw.operation = operation;
         assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP);
     }
-    raw.operation = BLKIF_OP_WRITE_BARRIER; /* not offered */
-    assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP);
     raw.operation = BLKIF_OP_RESERVED_1;
     assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP);
 }
 
-static void test_flush_with_data(void)
+/* A flush, or a barrier, may carry data or none. */
+static void assert_flushes(uint8_t operation)
 {
     struct disk_request request;
     blkif_request_t raw = page_read();
-    raw.operation = BLKIF_OP_FLUSH_DISKCACHE;
+    raw.operation = operation;
     g_assert_cmpint(parse(&raw, &disk, &request), ==, BLKIF_RSP_OKAY);
     g_assert_cmpuint(request.nr_segments, ==, 1);
     raw.sector_number = 1000;
@@ -146,6 +145,12 @@ static void test_flush_with_data(void)
     raw.nr_segments = 0; /* then the sector means nothing */
     g_assert_cmpint(parse(&raw, &disk, &request), ==, BLKIF_RSP_OKAY);
     g_assert_cmpuint(request.nr_segments, ==, 0);
+}
+
+static void test_flush_with_data(void)
+{
+    assert_flushes(BLKIF_OP_FLUSH_DISKCACHE);
+    assert_flushes(BLKIF_OP_WRITE_BARRIER);
 }
 
 static void test_discard(void)
@@ -167,12 +172,27 @@ static void test_discard(void)
     discard->nr_sectors = UINT64_MAX - 9; /* 10 + this wraps to 0 */
     assert_status(&raw, &disk, BLKIF_RSP_ERROR);
     discard->nr_sectors = 1;
-    discard->flag = BLKIF_DISCARD_SECURE; /* promised to nobody, so not pretended */
-    assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP);
     struct disk_limits without = disk;
     without.discard = false;
-    discard->flag = 0;
     assert_status(&raw, &without, BLKIF_RSP_EOPNOTSUPP);
+}
+
+static void test_secure_discard(void)
+{
+    struct disk_request request;
+    blkif_request_discard_t discard = { .operation = BLKIF_OP_DISCARD, .nr_sectors = 1 };
+    blkif_request_t raw = { 0 };
+    struct disk_limits able = disk;
+    able.secure_discard = true;
+
+    memcpy(&raw, &discard, sizeof(discard));
+    g_assert_cmpint(parse(&raw, &able, &request), ==, BLKIF_RSP_OKAY);
+    g_assert_false(request.secure);
+    discard.flag = BLKIF_DISCARD_SECURE;
+    memcpy(&raw, &discard, sizeof(discard));
+    g_assert_cmpint(parse(&raw, &able, &request), ==, BLKIF_RSP_OKAY);
+    g_assert_true(request.secure);
+    assert_status(&raw, &disk, BLKIF_RSP_EOPNOTSUPP); /* not pretended */
 }
 
 /* --- indirect --- */
@@ -365,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/request/operations", test_operations);
     g_test_add_func("/request/flush-with-data", test_flush_with_data);
     g_test_add_func("/request/discard", test_discard);
+    g_test_add_func("/request/secure-discard", test_secure_discard);
     g_test_add_func("/request/alignment", test_alignment);
     g_test_add_func("/request/32-bit", test_32_bit);
     g_test_add_func("/request/indirect", test_indirect);
