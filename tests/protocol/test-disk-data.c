@@ -209,7 +209,7 @@ static void test_read_only(struct fixture *f)
 static void test_cdrom(struct fixture *f)
 {
     struct toolstack_disk disk = { .vdev = "xvda", .cdrom = true };
-    refuse_changes(f, &disk, VDISK_READONLY | VDISK_CDROM);
+    refuse_changes(f, &disk, VDISK_READONLY | VDISK_CDROM | VDISK_REMOVABLE);
 }
 
 /* --- limits --- */
