@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "role_control.h"
+
 /* A directory of xenstore with more than this is not one that we or libxl wrote. */
 #define PROCESSES_SHOWN 16
 
@@ -21,6 +23,7 @@ struct role_process {
     GHashTable *options;
     struct xen_store *store;
     struct xen_store_watch *release_watch;
+    struct role_control *control; /* NULL without commands */
     GMainLoop *loop;
     void *instance;
     bool stopping;
@@ -79,6 +82,7 @@ static void begin_stop(struct role_process *process)
     if (process->stopping)
         return;
     process->stopping = true;
+    role_control_close(g_steal_pointer(&process->control));
     process->role->stop(process->instance);
 }
 
@@ -132,7 +136,9 @@ static bool parse_command_line(struct role_process *process, int argc, char **ar
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_option_context_add_main_entries(context, entries, NULL);
+    g_autofree char *commands = role_command_help(process->role);
     g_option_context_set_summary(context, process->role->summary);
+    g_option_context_set_description(context, commands);
     if (!g_option_context_parse(context, &argc, &argv, error))
         return false;
     if (argc > 1) {
@@ -249,6 +255,17 @@ static bool tell_ready(struct role_process *process, GError **error)
     return true;
 }
 
+/* Without it the role cannot be spoken to; that is no reason not to serve the guest. */
+static void open_control(struct role_process *process)
+{
+    g_autoptr(GError) error = NULL;
+    if (!process->role->commands)
+        return;
+    process->control = role_control_open(process->role, process->domid, process->instance, &error);
+    if (!process->control)
+        g_warning("role %s takes no commands: %s", process->role->name, error->message);
+}
+
 /* The guest may have gone already; the watch fires once at its start, so we see that too. */
 static void follow_guest(struct role_process *process)
 {
@@ -272,6 +289,7 @@ int role_main(const struct role *role, int argc, char **argv)
     g_unix_signal_add(SIGINT, on_signal, &process);
     g_unix_signal_add(SIGHUP, on_signal, &process);
     if (parse_command_line(&process, argc, argv, &error) && start(&process, &error)) {
+        open_control(&process);
         if (!tell_ready(&process, &error))
             g_warning("%s", error->message);
         follow_guest(&process);
@@ -280,6 +298,7 @@ int role_main(const struct role *role, int argc, char **argv)
     } else {
         g_critical("%s", error->message);
     }
+    role_control_close(process.control);
     xen_store_watch_remove(process.release_watch);
     xen_store_close(process.store);
     g_hash_table_unref(process.options);

@@ -4,8 +4,9 @@
  * To add a role, write a folder with a `const struct role` in it and name that in the table of
  * roles.c (docs/writing-a-role.rst).  Everything every role needs is done here: the command line
  * (`rolemodel ROLE --domid N [--option KEY=VALUE]...`), the connection to xenstore, telling the
- * supervisor that it is ready and that it goes on, and leaving when it is told to (SIGTERM, SIGINT,
- * SIGHUP) or when the guest is gone.
+ * supervisor that it is ready and that it goes on, taking an administrator's commands (`rolemodel
+ * ROLE COMMAND GUEST`), and leaving when it is told to (SIGTERM, SIGINT, SIGHUP) or when the guest
+ * is gone.
  *
  * Threads: all of this runs in the thread of main() and its GLib main loop.
  *
@@ -21,6 +22,24 @@
 
 struct hole_function;
 struct role_process;
+struct role_request;
+
+/*
+ * What an administrator may ask of a running role: `rolemodel ROLE NAME GUEST [ARGUMENT...]`.
+ */
+struct role_command {
+    const char *name;            /* does not begin with "-" */
+    const char *arguments;       /* those after GUEST, for messages: "VDEV [SIZE]"; or NULL */
+    const char *summary;         /* one line for --help */
+    unsigned min_args, max_args; /* how many of them, at most 63 */
+
+    /*
+     * ARGV are those arguments, ending with NULL, and not checked any further; they last until the
+     * request is answered.  That is done exactly once, now or later, and also if the role has been
+     * told to stop in between or the client has left.  It must not wait.
+     */
+    void (*run)(struct role_request *request, char *const *argv, void *instance);
+};
 
 struct role {
     const char *name;    /* as in `rolemodel NAME` and `-role NAME` */
@@ -46,6 +65,9 @@ struct role {
 
     /* Keys that --option takes, ending with NULL; others are refused before start(). */
     const char *const *options;
+
+    /* What it can be asked while it runs, ending with an empty entry; NULL if nothing. */
+    const struct role_command *commands;
 
     /*
      * The PCI function that the guest will see with OPTIONS ("key=value", NULL-terminated): place
@@ -95,6 +117,13 @@ void role_process_set_check(struct role_process *process, role_check_fn *check, 
 
 /* Who serves the guest: "the primary device model, disk, shmem"; NULL if xenstore knows nobody. */
 char *role_guest_processes(struct role_process *process);
+
+/*
+ * The answer to a command, which frees REQUEST: it is done, with TEXT for the administrator (one
+ * line or several, or NULL); or it failed.  Neither TEXT nor ERROR is taken over.
+ */
+void role_request_reply(struct role_request *request, const char *text);
+void role_request_fail(struct role_request *request, const GError *error);
 
 /*
  * What supervisor and role say to each other on the socket that --notify-fd names, a byte each: the

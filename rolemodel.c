@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "role.h"
+#include "role_control.h"
 #include "toolstack/toolstack.h"
 
 struct command {
@@ -29,10 +30,19 @@ static int usage(FILE *to)
     fputs("Usage: rolemodel COMMAND [OPTION...]\n\nCommands:\n", to);
     for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nRoles (rolemodel ROLE --domid N):\n", to);
+    fputs("\nRoles (rolemodel ROLE --domid N, or rolemodel ROLE COMMAND GUEST; see ROLE --help):\n",
+          to);
     for (const struct role *const *role = role_table; *role; role++)
         fprintf(to, "  %-8s %s\n", (*role)->name, (*role)->summary);
     return to == stdout ? 0 : 2;
+}
+
+/* To be the role, or to speak to the one that runs. */
+static int run_role(const struct role *role, int argc, char **argv)
+{
+    if (argc > 1 && argv[1][0] != '-')
+        return role_client_main(role, argc, argv);
+    return role_main(role, argc, argv);
 }
 
 /* One line to standard error, which libxl keeps as the guest's device-model log. */
@@ -65,7 +75,7 @@ int main(int argc, char **argv)
     }
     for (const struct role *const *role = role_table; *role; role++) {
         if (strcmp((*role)->name, name) == 0)
-            return role_main(*role, argc - 1, argv + 1);
+            return run_role(*role, argc - 1, argv + 1);
     }
     fprintf(stderr, "rolemodel: there is no command or role '%s'\n\n", name);
     return usage(stderr);

@@ -178,6 +178,41 @@ bool xen_store_domain_gone(struct xen_store *store, unsigned domid)
     return !xs_is_domain_introduced(store->xs, domid) && errno == 0;
 }
 
+static bool has_name(struct xen_store *store, const char *domid, const char *name)
+{
+    g_autofree char *domain = g_strconcat("/local/domain/", domid, NULL);
+    g_autofree char *known = xen_store_read(store, domain, "name", NULL);
+    return g_strcmp0(known, name) == 0;
+}
+
+/* The number, as text, of a domain that is there; NULL if there is none. */
+static char *find_domain(struct xen_store *store, const char *guest)
+{
+    g_auto(GStrv) domids = xen_store_list(store, "/local/domain");
+
+    if (g_strv_contains((const char *const *)domids, guest))
+        return g_strdup(guest);
+    for (char **domid = domids; *domid; domid++) {
+        if (has_name(store, *domid, guest))
+            return g_strdup(*domid);
+    }
+    return NULL;
+}
+
+bool xen_store_find_domain(struct xen_store *store, const char *guest, unsigned *domid,
+                           GError **error)
+{
+    g_autofree char *text = find_domain(store, guest);
+    guint64 number;
+
+    if (!text || !g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &number, NULL)) {
+        xen_set_error_errno(error, ENOENT, "there is no guest '%s' (see xl list)", guest);
+        return false;
+    }
+    *domid = number;
+    return true;
+}
+
 bool xen_store_transaction(struct xen_store *store, xen_store_body *body, void *opaque,
                            GError **error)
 {

@@ -52,6 +52,13 @@ bool xen_store_write(struct xen_store *store, const char *dir, const char *node,
 bool xen_store_domain_gone(struct xen_store *store, unsigned domid);
 
 /*
+ * The domain of a guest that an administrator names as xl takes it: by its number, or by its name.
+ * *ERROR says that there is none.
+ */
+bool xen_store_find_domain(struct xen_store *store, const char *guest, unsigned *domid,
+                           GError **error);
+
+/*
  * Runs BODY in a transaction: every call on STORE inside it belongs to the transaction.  It is
  * run again when others interfered (so it must have no other effect), abandoned when it fails.
  */

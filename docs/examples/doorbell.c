@@ -9,6 +9,8 @@
  *   0x08  Ring     write N: raises vector N of MSI-X
  *   0x0C  Line     read, write: bit 0 is the level of INTA#
  *
+ * An administrator can ring it too: `rolemodel doorbell ring GUEST VECTOR`.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define G_LOG_DOMAIN "doorbell"
@@ -100,6 +102,28 @@ static bool doorbell_hole(char *const *options, struct hole_function *function, 
     return pci_role_hole(&doorbell_pci, SLOT, options, function, error);
 }
 
+/* `rolemodel doorbell ring GUEST VECTOR`: as if the guest had written it. */
+static void ring(struct role_request *request, char *const *argv, void *instance)
+{
+    struct doorbell *bell = instance;
+    g_autoptr(GError) error = NULL;
+    guint64 vector;
+
+    if (!role_parse_uint(argv[0], 0, UINT32_MAX, &vector, &error)) {
+        role_request_fail(request, error);
+        return;
+    }
+    pci_role_lock(bell->pci);
+    registers_write(bell, RING, 4, vector);
+    pci_role_unlock(bell->pci);
+    role_request_reply(request, NULL);
+}
+
+static const struct role_command commands[] = {
+    { "ring", "VECTOR", "Ring it, as the guest does", 1, 1, ring },
+    { NULL },
+};
+
 static const char *const options[] = { PCI_ROLE_OPTIONS, NULL };
 
 const struct role doorbell_role = {
@@ -107,6 +131,7 @@ const struct role doorbell_role = {
     .summary = "A PCI function that interrupts the guest when it is rung (an example)",
     .hvm_only = true,
     .options = options,
+    .commands = commands,
     .pci = doorbell_hole,
     .start = doorbell_start,
     .stop = doorbell_stop,

@@ -169,6 +169,24 @@ static void test_line(struct fixture *f, gconstpointer unused)
     g_assert_cmpuint(vcpu_intx_level(f->guest, SLOT, 0), ==, 0);
 }
 
+static int ask(struct fixture *f, const char *vector)
+{
+    g_autofree char *domid = g_strdup_printf("%u", guest_domid(f->guest));
+    const char *argv[] = { rolemodel, "doorbell", "ring", domid, vector, NULL };
+    return toolstack_wait(toolstack_run(f->log, argv));
+}
+
+/* The administrator rings. */
+static void test_command(struct fixture *f, gconstpointer unused)
+{
+    g_assert_cmpint(ask(f, "0"), ==, 0);
+    g_assert_cmpint(ask(f, "3"), ==, 0);
+    g_assert_cmpuint(load(f, RINGS), ==, 2);
+    g_assert_cmpint(ask(f, "gently"), ==, 1);
+    g_assert_cmpint(ask(f, NULL), ==, 2);
+    g_assert_cmpuint(load(f, RINGS), ==, 2);
+}
+
 /* A role that ends leaves no line raised, and its slot to the next. */
 static void test_end(struct fixture *f, gconstpointer unused)
 {
@@ -208,6 +226,7 @@ int main(int argc, char **argv)
     add("/doorbell/registers", test_registers);
     add("/doorbell/ring", test_ring);
     add("/doorbell/line", test_line);
+    add("/doorbell/command", test_command);
     add("/doorbell/end", test_end);
     add("/doorbell/options", test_options);
     int status = g_test_run();

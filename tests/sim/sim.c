@@ -221,8 +221,10 @@ static void set_environment(void)
     const char *old = g_getenv("LD_LIBRARY_PATH");
     g_autofree char *libraries = g_strjoin(":", SIM_LIBS, old, NULL);
     g_autofree char *socket = in_directory("socket");
+    g_autofree char *run = in_directory("run");
 
     g_setenv("XENSTORED_PATH", socket, TRUE);
+    g_setenv("ROLEMODEL_RUN_DIR", run, TRUE);
     g_setenv("LD_LIBRARY_PATH", libraries, TRUE);
     g_unsetenv("LD_PRELOAD");
 }
