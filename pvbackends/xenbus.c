@@ -312,8 +312,11 @@ static void device_update(void *opaque)
             device_drop(device);
     } else if (!online) {
         device_go_offline(device, read_state(bus, device->frontend));
-    } else if (device->instance && device->frontend_wrote) {
-        device_follow_frontend(device, read_state(bus, device->frontend));
+    } else if (device->instance) {
+        if (bus->driver->changed)
+            bus->driver->changed(device->instance);
+        if (device->frontend_wrote)
+            device_follow_frontend(device, read_state(bus, device->frontend));
     }
 }
 
@@ -338,12 +341,12 @@ void xenbus_device_fail(struct xenbus_device *device, const char *message)
     device_update(device);
 }
 
-/* Opens what the device stands for and claims it. */
-static bool device_start(struct xenbus_device *device, GError **error)
+/* Opens what the device stands for and claims it; its state must be the EXPECTED one. */
+static bool device_start(struct xenbus_device *device, enum xenbus_state expected, GError **error)
 {
     const struct xenbus_driver *driver = device->bus->driver;
 
-    if (device->state != XenbusStateInitialising) {
+    if (device->state != expected) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
                     "%s is in state %d already: something else serves it", device->path,
                     device->state);
@@ -368,16 +371,41 @@ static void device_follow(struct xenbus_device *device)
         fail(device, XenbusStateClosed, error->message);
 }
 
-/* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
-static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
+static struct xenbus_device *device_new(struct xenbus_bus *bus, const char *id, GError **error)
 {
-    g_autoptr(GError) problem = NULL;
     struct xenbus_device *device = g_new0(struct xenbus_device, 1);
     device->bus = bus;
     device->id = g_strdup(id);
     device->path = g_strdup_printf("%s/%s", bus->path, id);
     device->state = read_state(bus, device->path);
-    device->frontend = xen_store_read(bus->store, device->path, "frontend", &problem);
+    device->frontend = xen_store_read(bus->store, device->path, "frontend", error);
+    return device;
+}
+
+static void device_insert(struct xenbus_device *device)
+{
+    g_hash_table_insert(device->bus->devices, device->id, device);
+    if (!device->bus->follow)
+        device_follow(device);
+}
+
+bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, GError **error)
+{
+    struct xenbus_device *device = device_new(bus, id, error);
+
+    if (device->frontend && device_start(device, XenbusStateUnknown, error)) {
+        device_insert(device);
+        return true;
+    }
+    device_free(device);
+    return false;
+}
+
+/* Takes the device DEVID if it is wanted; false if it is but cannot be served. */
+static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct xenbus_device *device = device_new(bus, id, &problem);
 
     if (device->state == XenbusStateClosed) {
         g_warning("%s could not be served earlier and is left alone; detach it (xl block-detach "
@@ -386,10 +414,8 @@ static bool device_add(struct xenbus_bus *bus, const char *id, GError **error)
     } else if (device->frontend && !bus->driver->wants(device, bus->opaque)) {
         g_debug("%s: left alone, as the role's options say", device->path);
         g_hash_table_add(bus->foreign, g_strdup(id));
-    } else if (device->frontend && device_start(device, &problem)) {
-        g_hash_table_insert(bus->devices, device->id, device);
-        if (!bus->follow)
-            device_follow(device);
+    } else if (device->frontend && device_start(device, XenbusStateInitialising, &problem)) {
+        device_insert(device);
         return true;
     }
     if (problem && device->state == XenbusStateInitialising)

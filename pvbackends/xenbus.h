@@ -49,6 +49,9 @@ struct xenbus_driver {
     /* Does the thread that serves it go on?  As role_check_fn in role.h; only while connected. */
     bool (*check)(void *instance);
 
+    /* The toolstack wrote something below the backend directory; may be NULL. */
+    void (*changed)(void *instance);
+
     /* Closes what probe opened; never while connected. */
     void (*remove)(void *instance);
 };
@@ -79,6 +82,12 @@ void xenbus_device_disconnected(struct xenbus_device *device);
  * Writes the properties anew, and the state as it is, which tells the frontend to look at them.
  */
 bool xenbus_device_publish(struct xenbus_device *device, GError **error);
+
+/*
+ * Serves the device DEVID, which is not in the hands of a toolstack: its backend directory has no
+ * state node yet and is at InitWait at once, so nobody else can have taken it.
+ */
+bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, GError **error);
 
 /* Calls FN with each instance until it returns false. */
 typedef bool xenbus_each_fn(void *instance, void *opaque);

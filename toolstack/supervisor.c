@@ -114,7 +114,8 @@ static bool serve_qmp(struct supervisor *supervisor, GError **error)
 
 /*
  * The images of the disks that roles have claimed: those whose nodes are in InitWait by now.
- * libxl's params are "FORMAT:PATH".
+ * libxl's params are "FORMAT:PATH".  A CD stays QEMU's as well: two can read it, and `xl cd-insert`
+ * speaks to QEMU's drive.
  */
 static char **owned_images(struct supervisor *supervisor)
 {
@@ -125,10 +126,12 @@ static char **owned_images(struct supervisor *supervisor)
     for (char **node = nodes; *node; node++) {
         g_autofree char *path = g_strdup_printf("%s/%s", dir, *node);
         g_autofree char *params = xen_store_read(supervisor->store, path, "params", NULL);
+        g_autofree char *type = xen_store_read(supervisor->store, path, "device-type", NULL);
         const char *image = params ? strchr(params, ':') : NULL;
         uint64_t state;
-        if (image && xen_store_read_uint(supervisor->store, path, "state", XenbusStateInitWait,
-                                         XenbusStateInitWait, &state, NULL))
+        if (image && g_strcmp0(type, "cdrom") != 0 &&
+            xen_store_read_uint(supervisor->store, path, "state", XenbusStateInitWait,
+                                XenbusStateInitWait, &state, NULL))
             g_strv_builder_add(images, image + 1);
     }
     return g_strv_builder_end(images);

@@ -4,6 +4,7 @@
 #include "xen/store.h"
 
 #include <glib-unix.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,28 @@ bool xen_store_write(struct xen_store *store, const char *dir, const char *node,
     if (xs_write(store->xs, store->transaction, path, value, strlen(value)))
         return true;
     xen_set_error(error, "xenstore: cannot write %s", path);
+    return false;
+}
+
+bool xen_store_make(struct xen_store *store, const char *dir, unsigned owner, unsigned reader,
+                    GError **error)
+{
+    struct xs_permissions permissions[] = { { .id = owner, .perms = XS_PERM_NONE },
+                                            { .id = reader, .perms = XS_PERM_READ } };
+
+    if (xs_mkdir(store->xs, store->transaction, dir) &&
+        xs_set_permissions(store->xs, store->transaction, dir, permissions,
+                           G_N_ELEMENTS(permissions)))
+        return true;
+    xen_set_error(error, "xenstore: cannot make %s", dir);
+    return false;
+}
+
+bool xen_store_remove(struct xen_store *store, const char *dir, GError **error)
+{
+    if (xs_rm(store->xs, store->transaction, dir) || errno == ENOENT)
+        return true;
+    xen_set_error(error, "xenstore: cannot remove %s", dir);
     return false;
 }
 

@@ -45,6 +45,14 @@ char **xen_store_list(struct xen_store *store, const char *path);
 bool xen_store_write(struct xen_store *store, const char *dir, const char *node, GError **error,
                      const char *format, ...) G_GNUC_PRINTF(5, 6);
 
+/* Makes the node if it is not there, and gives it to OWNER; READER may read it and what is below.
+ */
+bool xen_store_make(struct xen_store *store, const char *dir, unsigned owner, unsigned reader,
+                    GError **error);
+
+/* Removes DIR and all below it; that it is not there is fine. */
+bool xen_store_remove(struct xen_store *store, const char *dir, GError **error);
+
 /*
  * True if xenstored says that it does not know the domain: before its introduction and after its
  * destruction.  A xenstored that does not answer says nothing: its guests go on, and so do we.

@@ -2,6 +2,7 @@
  * The disk role: serves a guest's virtual block devices of type qdisk.
  *
  *   disk.c     the role
+ *   commands.c what an administrator can ask of it; attach.c of attaching a disk
  *   vbd.c      one disk: xenstore, medium, negotiation
  *   frontend.c what the guest's driver asks for
  *   queue.c    one ring: the thread that serves it
@@ -21,15 +22,9 @@
 
 #include <string.h>
 
+#include "pvbackends/disk/disk.h"
 #include "pvbackends/disk/frontend.h"
-#include "pvbackends/disk/vbd.h"
 #include "pvbackends/pvbackends.h"
-
-struct disk {
-    struct role_process *process;
-    struct vbd_options options;
-    struct xenbus_bus *bus;
-};
 
 static void on_bus_stopped(void *opaque)
 {
@@ -123,6 +118,7 @@ const struct role disk_role = {
     .summary = "PV block backend: disks of type qdisk",
     .backend = "qdisk",
     .options = disk_options,
+    .commands = disk_commands,
     /* QEMU also takes qdisk nodes: share them by name, and leave it those that come later. */
     .beside_qemu = "vdev=xvd",
     .fixed_beside_qemu = "hotplug=off",

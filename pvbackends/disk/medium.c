@@ -220,6 +220,50 @@ struct disk_medium *disk_medium_empty(void)
     return medium;
 }
 
+/* Whether the file has data from sector FROM on, or might have. */
+static bool has_data(const struct disk_medium *medium, uint64_t from)
+{
+    return lseek(medium->fd, from * DISK_SECTOR, SEEK_DATA) >= 0 || errno != ENXIO;
+}
+
+static bool set_length(const struct disk_medium *medium, uint64_t sectors, GError **error)
+{
+    if (medium->device) {
+        set_error(error, medium,
+                  "a block device is resized by its own tools (lvextend); then "
+                  "`rolemodel disk resize` without a size makes it known");
+        return false;
+    }
+    if (medium->read_only) {
+        set_error(error, medium, "the disk is read-only");
+        return false;
+    }
+    if (sectors < medium->sectors && has_data(medium, sectors)) {
+        set_error(error, medium,
+                  "it has data beyond that size: let the guest discard it first "
+                  "(blkdiscard, fstrim), or choose a larger size");
+        return false;
+    }
+    return ftruncate(medium->fd, sectors * DISK_SECTOR) == 0 ||
+           set_errno_error(error, medium, errno);
+}
+
+bool disk_medium_resize(struct disk_medium *medium, uint64_t sectors, GError **error)
+{
+    struct stat status;
+
+    if (medium->fd < 0) {
+        set_error(error, medium, "there is nothing to resize");
+        return false;
+    }
+    if (sectors > 0 && !set_length(medium, sectors, error))
+        return false;
+    if (fstat(medium->fd, &status) < 0)
+        return set_errno_error(error, medium, errno);
+    return medium->device ? measure_device(medium, &status, error)
+                          : measure_file(medium, &status, error);
+}
+
 void disk_medium_close(struct disk_medium *medium)
 {
     if (!medium)

@@ -36,7 +36,13 @@ struct disk_medium {
 /* Opens PATH; errors name the path and what to do.  WAIT_MS: see disk_lock_take(). */
 struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned lock_wait_ms,
                                      GError **error);
-struct disk_medium *disk_medium_empty(void);        /* a drive without one: 0 sectors */
+struct disk_medium *disk_medium_empty(void); /* a drive without one: 0 sectors */
+/*
+ * Makes the medium as long as SECTORS; 0: as long as it is now, if others have changed it.  It is
+ * not shortened by what has data.  Nobody may use it meanwhile.
+ */
+bool disk_medium_resize(struct disk_medium *medium, uint64_t sectors, GError **error);
+
 void disk_medium_close(struct disk_medium *medium); /* NULL is fine */
 
 /*

@@ -28,6 +28,7 @@ struct vbd {
     char *name;                             /* as the guest's configuration has it: xvda */
     bool cdrom, read_only, discard_enabled; /* as the toolstack has it */
     struct disk_medium *medium;
+    char *params;        /* of it, as the toolstack has them */
     unsigned max_queues; /* to offer */
     bool persistent;     /* to offer */
     struct vbd_queue {
@@ -76,7 +77,7 @@ static const char *parse_params(const char *params, GError **error)
     return NULL;
 }
 
-struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error)
+static struct disk_medium *open_medium(const struct vbd *vbd, const char *params, GError **error)
 {
     const char *colon = params ? strchr(params, ':') : NULL;
 
@@ -99,7 +100,8 @@ static bool read_configuration(struct vbd *vbd, GError **error)
     vbd->cdrom = g_strcmp0(type, "cdrom") == 0;
     vbd->read_only = vbd->cdrom || mode[0] != 'w';
     vbd->discard_enabled = discard;
-    vbd->medium = vbd_open_medium(vbd, params, error);
+    vbd->medium = open_medium(vbd, params, error);
+    vbd->params = g_steal_pointer(&params);
     return vbd->medium != NULL;
 }
 
@@ -133,6 +135,7 @@ static void vbd_remove(void *opaque)
     struct vbd *vbd = opaque;
     disk_medium_close(vbd->medium);
     disk_throttle_free(vbd->throttle);
+    g_free(vbd->params);
     g_free(vbd->name);
     g_free(vbd);
 }
@@ -344,7 +347,7 @@ const char *vbd_name(const struct vbd *vbd)
     return vbd->name;
 }
 
-const struct disk_medium *vbd_medium(const struct vbd *vbd)
+struct disk_medium *vbd_medium(const struct vbd *vbd)
 {
     return vbd->medium;
 }
@@ -414,6 +417,63 @@ bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error)
     return true;
 }
 
+/* The toolstack may remove the disk at any time, and then it stays removed. */
+static bool write_params(struct xen_store *store, void *opaque, GError **error)
+{
+    const struct vbd *vbd = opaque;
+    g_autofree char *old = xen_store_read(store, vbd->path, "params", error);
+    return old && (strcmp(old, vbd->params) == 0 ||
+                   xen_store_write(store, vbd->path, "params", error, "%s", vbd->params));
+}
+
+bool vbd_insert(struct vbd *vbd, const char *params, GError **error)
+{
+    struct disk_medium *medium = open_medium(vbd, params, error);
+
+    if (!medium || !vbd_use(vbd, medium, error)) {
+        g_prefix_error(error, "disk %s: ", vbd->name);
+        if (medium)
+            disk_medium_close(medium);
+        return false;
+    }
+    g_free(vbd->params);
+    vbd->params = g_strdup(params);
+    return xen_store_transaction(vbd->store, write_params, vbd, error) && vbd_announce(vbd, error);
+}
+
+static void follow_params(struct vbd *vbd, void *opaque)
+{
+    g_autofree char *params = opaque;
+    g_autoptr(GError) error = NULL;
+
+    if (vbd_insert(vbd, params, &error))
+        return;
+    g_warning("%s; the drive has what it had", error->message);
+    g_free(vbd->params);
+    vbd->params = g_steal_pointer(&params); /* once */
+}
+
+/* `xl cd-insert` and `xl cd-eject` write other params. */
+static void vbd_changed(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    g_autofree char *params = NULL;
+
+    if (!vbd->cdrom || vbd->change)
+        return;
+    params = xen_store_read(vbd->store, vbd->path, "params", NULL);
+    if (!params || strcmp(params, vbd->params) == 0)
+        return;
+    vbd_change(vbd, follow_params, g_steal_pointer(&params), NULL);
+}
+
+const char *vbd_state(const struct vbd *vbd)
+{
+    if (vbd->halted)
+        return "stopped"; /* by an error */
+    return vbd->nr_queues > 0 ? "in use" : "waiting";
+}
+
 bool vbd_announce(struct vbd *vbd, GError **error)
 {
     return xenbus_device_publish(vbd->device, error);
@@ -440,5 +500,6 @@ const struct xenbus_driver vbd_driver = {
     .connect = vbd_connect,
     .disconnect = vbd_disconnect,
     .check = vbd_check,
+    .changed = vbd_changed,
     .remove = vbd_remove,
 };

@@ -30,11 +30,9 @@ extern const struct xenbus_driver vbd_driver;
 
 const char *vbd_name(const struct vbd *vbd); /* such as xvda */
 bool vbd_is_cdrom(const struct vbd *vbd);
-const struct disk_medium *vbd_medium(const struct vbd *vbd);
+const char *vbd_state(const struct vbd *vbd); /* a word for people */
+struct disk_medium *vbd_medium(const struct vbd *vbd);
 struct disk_throttle *vbd_throttle(struct vbd *vbd);
-
-/* Opens what PARAMS says, "FORMAT:PATH" as libxl has it, or "" for an empty drive. */
-struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error);
 
 /*
  * Calls CHANGE, now or later, when nothing uses the medium, and goes on after.  There is one at a
@@ -45,6 +43,9 @@ bool vbd_change(struct vbd *vbd, vbd_change_fn *change, void *opaque, GError **e
 
 /* Takes another MEDIUM, which belongs to the disk then, or the same one in another size. */
 bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error);
+
+/* In a change: takes the medium that PARAMS say, notes that in xenstore, and tells the frontend. */
+bool vbd_insert(struct vbd *vbd, const char *params, GError **error);
 
 /* Tells the frontend of the new size. */
 bool vbd_announce(struct vbd *vbd, GError **error);

@@ -251,8 +251,8 @@ static void test_operations(struct fixture *f)
     for (unsigned operation = 0; operation < 256; operation++) {
         blkif_request_t request = request_for(operation, operation, 0, &pages, 1);
         bool known = operation == BLKIF_OP_READ || operation == BLKIF_OP_WRITE ||
-                     operation == BLKIF_OP_FLUSH_DISKCACHE || operation == BLKIF_OP_DISCARD ||
-                     operation == BLKIF_OP_INDIRECT;
+                     operation == BLKIF_OP_WRITE_BARRIER || operation == BLKIF_OP_FLUSH_DISKCACHE ||
+                     operation == BLKIF_OP_DISCARD || operation == BLKIF_OP_INDIRECT;
         if (!known)
             g_assert_cmpint(request_do(front, &request), ==, BLKIF_RSP_EOPNOTSUPP);
     }

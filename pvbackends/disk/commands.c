@@ -1,0 +1,256 @@
+/*
+ * What an administrator can ask of a disk while the guest runs: see docs/disk.rst.
+ *
+ * A change of the medium waits until what the guest has asked for is done, and is made while
+ * nothing is taken from its rings; the guest sees a pause.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "pvbackends/disk/disk.h"
+#include "pvbackends/disk/request.h" /* DISK_SECTOR */
+
+/* A change that was asked for. */
+struct job {
+    struct role_request *request;
+    char *argument; /* a path or params */
+    uint64_t sectors;
+};
+
+static void job_end(struct job *job, const char *text, const GError *error)
+{
+    if (error)
+        role_request_fail(job->request, error);
+    else
+        role_request_reply(job->request, text);
+    g_free(job->argument);
+    g_free(job);
+}
+
+struct search {
+    const char *name;
+    struct vbd *found;
+};
+
+static bool is_named(void *instance, void *opaque)
+{
+    struct search *search = opaque;
+    if (strcmp(vbd_name(instance), search->name) == 0)
+        search->found = instance;
+    return !search->found;
+}
+
+/* The disk NAME; if there is none, the request is answered. */
+static struct vbd *find(struct disk *disk, struct role_request *request, const char *name)
+{
+    struct search search = { name, NULL };
+    xenbus_bus_each(disk->bus, is_named, &search);
+    if (!search.found) {
+        g_autoptr(GError) error =
+            g_error_new(G_FILE_ERROR, G_FILE_ERROR_NOENT,
+                        "this role serves no disk %s of the guest (`rolemodel disk list` shows "
+                        "those that it does)",
+                        name);
+        role_request_fail(request, error);
+    }
+    return search.found;
+}
+
+/* Makes a change of the disk that the arguments name. */
+static void run_job(struct vbd *vbd, struct role_request *request, vbd_change_fn *change,
+                    const char *argument, uint64_t sectors)
+{
+    g_autoptr(GError) error = NULL;
+    struct job *job = g_new0(struct job, 1);
+
+    job->request = request;
+    job->argument = g_strdup(argument);
+    job->sectors = sectors;
+    if (!vbd_change(vbd, change, job, &error))
+        job_end(job, NULL, error);
+}
+
+/* --- list --- */
+
+static bool append_disk(void *instance, void *opaque)
+{
+    struct vbd *vbd = instance;
+    const struct disk_medium *medium = vbd_medium(vbd);
+
+    g_string_append_printf(opaque, "\n%-8s %-8s %8" PRIu64 "  %s", vbd_name(vbd), vbd_state(vbd),
+                           medium->sectors / 2048, medium->path);
+    return true;
+}
+
+static void list(struct role_request *request, char *const *argv, void *instance)
+{
+    struct disk *disk = instance;
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    g_string_append_printf(text, "%-8s %-8s %8s  %s", "VDEV", "STATE", "MIB", "MEDIUM");
+    xenbus_bus_each(disk->bus, append_disk, text);
+    role_request_reply(request, text->str);
+}
+
+/* --- resize --- */
+
+/* Bytes, with K, M, G or T as xl and qemu-img have them. */
+static bool parse_size(const char *text, uint64_t *bytes, GError **error)
+{
+    static const char units[] = "KMGT";
+    gsize length = strlen(text);
+    const char *unit = length > 1 ? strchr(units, g_ascii_toupper(text[length - 1])) : NULL;
+    unsigned shift = unit ? 10 * (unit - units + 1) : 0;
+    g_autofree char *digits = g_strndup(text, unit ? length - 1 : length);
+    guint64 number;
+
+    if (!role_parse_uint(digits, 0, G_MAXINT64 >> shift, &number, error)) {
+        g_prefix_error(error, "%s is not a size such as 20G: ", text);
+        return false;
+    }
+    *bytes = number << shift;
+    return true;
+}
+
+static void change_size(struct vbd *vbd, void *opaque)
+{
+    struct job *job = opaque;
+    g_autoptr(GError) error = NULL;
+    struct disk_medium *medium = vbd_medium(vbd);
+
+    if (!disk_medium_resize(medium, job->sectors, &error) || !vbd_use(vbd, medium, &error) ||
+        !vbd_announce(vbd, &error))
+        g_prefix_error(&error, "disk %s: ", vbd_name(vbd));
+    g_autofree char *text = g_strdup_printf("%" PRIu64 " bytes", medium->sectors * DISK_SECTOR);
+    job_end(job, text, error);
+}
+
+static void resize(struct role_request *request, char *const *argv, void *instance)
+{
+    g_autoptr(GError) error = NULL;
+    uint64_t bytes = 0;
+
+    if (argv[1] && !parse_size(argv[1], &bytes, &error)) {
+        role_request_fail(request, error);
+        return;
+    }
+    struct vbd *vbd = find(instance, request, argv[0]);
+    if (vbd)
+        run_job(vbd, request, change_size, NULL, bytes / DISK_SECTOR);
+}
+
+/* --- CD --- */
+
+static void change_disc(struct vbd *vbd, void *opaque)
+{
+    struct job *job = opaque;
+    g_autoptr(GError) error = NULL;
+
+    vbd_insert(vbd, job->argument, &error);
+    job_end(job, NULL, error);
+}
+
+static void insert_params(struct disk *disk, struct role_request *request, const char *name,
+                          const char *params)
+{
+    struct vbd *vbd = find(disk, request, name);
+
+    if (vbd && vbd_is_cdrom(vbd)) {
+        run_job(vbd, request, change_disc, params, 0);
+    } else if (vbd) {
+        g_autoptr(GError) error = g_error_new(
+            G_FILE_ERROR, G_FILE_ERROR_INVAL,
+            "disk %s: not a CD drive (devtype=cdrom): detach it and attach another", name);
+        role_request_fail(request, error);
+    }
+}
+
+static void insert(struct role_request *request, char *const *argv, void *instance)
+{
+    g_autofree char *params = g_strdup_printf("%s:%s", argv[2] ? argv[2] : "aio", argv[1]);
+    insert_params(instance, request, argv[0], params);
+}
+
+static void eject(struct role_request *request, char *const *argv, void *instance)
+{
+    insert_params(instance, request, argv[0], "");
+}
+
+/* --- resume, throttle --- */
+
+static void resume(struct role_request *request, char *const *argv, void *instance)
+{
+    struct vbd *vbd = find(instance, request, argv[0]);
+    if (vbd)
+        role_request_reply(request, vbd_resume(vbd) ? NULL : "no error had stopped it");
+}
+
+static void reply_limits(struct role_request *request, struct vbd *vbd)
+{
+    uint64_t iops, bytes;
+
+    disk_throttle_get(vbd_throttle(vbd), &iops, &bytes);
+    g_autofree char *text = g_strdup_printf("iops=%" PRIu64 " bytes-per-second=%" PRIu64 "%s", iops,
+                                            bytes, iops || bytes ? "" : " (0: no limit)");
+    role_request_reply(request, text);
+}
+
+/* KEY=NUMBER; what is not named stays as it is. */
+static bool set_limit(struct vbd *vbd, const char *setting, GError **error)
+{
+    uint64_t iops, bytes;
+
+    disk_throttle_get(vbd_throttle(vbd), &iops, &bytes);
+    bool of_iops = g_str_has_prefix(setting, "iops=");
+    if (!of_iops && !g_str_has_prefix(setting, "bytes-per-second=")) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "%s is not understood (use iops=NUMBER or bytes-per-second=SIZE; 0: no limit)",
+                    setting);
+        return false;
+    }
+    if (!parse_size(strchr(setting, '=') + 1, of_iops ? &iops : &bytes, error))
+        return false;
+    disk_throttle_set(vbd_throttle(vbd), iops, bytes);
+    return true;
+}
+
+static void throttle(struct role_request *request, char *const *argv, void *instance)
+{
+    g_autoptr(GError) error = NULL;
+    struct vbd *vbd = find(instance, request, argv[0]);
+
+    if (!vbd)
+        return;
+    for (char *const *setting = argv + 1; *setting; setting++) {
+        if (!set_limit(vbd, *setting, &error)) {
+            role_request_fail(request, error);
+            return;
+        }
+    }
+    reply_limits(request, vbd);
+}
+
+/* --- attach, detach --- */
+
+static void attach(struct role_request *request, char *const *argv, void *instance)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (disk_attach(instance, argv[0], &error))
+        role_request_reply(request, NULL);
+    else
+        role_request_fail(request, error);
+}
+
+const struct role_command disk_commands[] = {
+    { "list", NULL, "The disks that the role serves", 0, 0, list },
+    { "attach", "SPEC", "Attach a disk, as xl's disk= has it", 1, 1, attach },
+    { "resize", "VDEV [SIZE]", "Grow it, or shrink it where it is empty; or look anew", 1, 2,
+      resize },
+    { "insert", "VDEV FILE [FORMAT]", "Put a medium into a CD drive", 2, 3, insert },
+    { "eject", "VDEV", "Take it out", 1, 1, eject },
+    { "resume", "VDEV", "Go on after an error (on-error=stop)", 1, 1, resume },
+    { "throttle", "VDEV [iops=N] [bytes-per-second=SIZE]", "Show or set limits; 0 is none", 1, 3,
+      throttle },
+    { NULL },
+};
