@@ -99,13 +99,20 @@ static void on_release_domain(void *opaque)
         begin_stop(process);
 }
 
+static bool is_option(const struct role *role, const char *key)
+{
+    const char *colon = strchr(key, ':');
+    const char *const *known = colon ? role->device_options : role->options;
+    return known && g_strv_contains(known, colon ? colon + 1 : key);
+}
+
 static bool take_options(struct role_process *process, char **pairs, GError **error)
 {
     for (char **pair = pairs; pair && *pair; pair++) {
         char *equals = strchr(*pair, '=');
         g_autofree char *key = equals ? g_strndup(*pair, equals - *pair) : g_strdup(*pair);
         const char *const *known = process->role->options;
-        if (!known || !g_strv_contains(known, key)) {
+        if (!is_option(process->role, key)) {
             g_autofree char *list = g_strjoinv(", ", (char **)known);
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION,
                         "role %s has no option '%s' (it has: %s)", process->role->name, key,

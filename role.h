@@ -66,6 +66,10 @@ struct role {
     /* Keys that --option takes, ending with NULL; others are refused before start(). */
     const char *const *options;
 
+    /* Those of them that may also be given for one of the role's devices, as DEVICE:KEY; or NULL.
+     */
+    const char *const *device_options;
+
     /* What it can be asked while it runs, ending with an empty entry; NULL if nothing. */
     const struct role_command *commands;
 

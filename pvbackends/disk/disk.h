@@ -11,9 +11,17 @@
 
 struct disk {
     struct role_process *process;
-    struct vbd_options options;
+    struct vbd_role role;
     struct xenbus_bus *bus;
 };
+
+/* KEYs of --option, and those that may also be VDEV:KEY, for one disk. */
+extern const char *const disk_option_keys[];
+extern const char *const disk_device_option_keys[];
+
+/* The options of the disk NAME; those that hold for all if it is NULL. */
+bool disk_options_read(struct role_process *process, const char *name, struct vbd_options *options,
+                       GError **error);
 
 /* `rolemodel disk COMMAND GUEST ...`; they run with a struct disk. */
 extern const struct role_command disk_commands[];

@@ -6,6 +6,7 @@
 struct place {
     struct xen_store *store;
     const char *dir;
+    const struct disk_offer *offer;
 };
 
 static bool absent(const GError *error)
@@ -40,15 +41,15 @@ static bool read_ring_pages(const struct place *place, unsigned *pages, GError *
 {
     uint64_t order, number;
 
-    if (!xen_store_read_uint_or(place->store, place->dir, "ring-page-order", 0, DISK_RING_ORDER_MAX,
-                                UINT64_MAX, &order, error))
+    if (!xen_store_read_uint_or(place->store, place->dir, "ring-page-order", 0,
+                                place->offer->ring_order, UINT64_MAX, &order, error))
         return false;
     if (order != UINT64_MAX) {
         *pages = 1u << order;
         return true;
     }
-    if (!xen_store_read_uint_or(place->store, place->dir, "num-ring-pages", 1, DISK_RING_PAGES_MAX,
-                                1, &number, error))
+    if (!xen_store_read_uint_or(place->store, place->dir, "num-ring-pages", 1,
+                                1 << place->offer->ring_order, 1, &number, error))
         return false;
     *pages = number;
     if ((number & (number - 1)) == 0)
@@ -101,16 +102,16 @@ static bool read_queue(struct disk_frontend *frontend, unsigned number, const st
 }
 
 bool disk_frontend_read(struct disk_frontend *frontend, struct xen_store *store, const char *dir,
-                        unsigned max_queues, bool offered, GError **error)
+                        const struct disk_offer *offer, GError **error)
 {
-    struct place place = { store, dir };
+    struct place place = { store, dir, offer };
     uint64_t queues, persistent = 0;
 
     frontend->abi = read_abi(&place, error);
     if (!frontend->abi || !read_ring_pages(&place, &frontend->nr_ring_pages, error) ||
-        !xen_store_read_uint_or(store, dir, "multi-queue-num-queues", 1, max_queues, 1, &queues,
+        !xen_store_read_uint_or(store, dir, "multi-queue-num-queues", 1, offer->queues, 1, &queues,
                                 error) ||
-        (offered &&
+        (offer->persistent &&
          !xen_store_read_uint_or(store, dir, "feature-persistent", 0, 1, 0, &persistent, error)))
         return false;
     frontend->nr_queues = queues;
@@ -120,7 +121,7 @@ bool disk_frontend_read(struct disk_frontend *frontend, struct xen_store *store,
         return read_queue(frontend, 0, &place, error);
     for (unsigned i = 0; i < queues; i++) {
         g_autofree char *below = g_strdup_printf("%s/queue-%u", dir, i);
-        struct place queue = { store, below };
+        struct place queue = { store, below, offer };
         if (!read_queue(frontend, i, &queue, error))
             return false;
     }

@@ -32,11 +32,14 @@ struct disk_frontend {
     } queues[DISK_QUEUES_MAX];
 };
 
-/*
- * Reads the nodes in DIR, that for persistent grants only if they are OFFERED.  The error of one
- * that asks for what cannot be says which node it is.
- */
+/* What it was offered. */
+struct disk_offer {
+    unsigned queues, ring_order;
+    bool persistent;
+};
+
+/* Reads the nodes in DIR.  The error of one that asks for what cannot be says which node it is. */
 bool disk_frontend_read(struct disk_frontend *frontend, struct xen_store *store, const char *dir,
-                        unsigned max_queues, bool offered, GError **error);
+                        const struct disk_offer *offer, GError **error);
 
 #endif

@@ -28,9 +28,8 @@ struct vbd {
     char *name;                             /* as the guest's configuration has it: xvda */
     bool cdrom, read_only, discard_enabled; /* as the toolstack has it */
     struct disk_medium *medium;
-    char *params;        /* of it, as the toolstack has them */
-    unsigned max_queues; /* to offer */
-    bool persistent;     /* to offer */
+    char *params; /* of it, as the toolstack has them */
+    struct vbd_options options;
     struct vbd_queue {
         struct vbd *vbd;
         struct disk_queue *queue; /* NULL when it has stopped */
@@ -43,7 +42,6 @@ struct vbd {
     gint error_logged;   /* atomic: the queues' */
     gint map_failures;   /* the same */
 
-    bool detect_zeroes, stop_on_error;
     struct disk_throttle *throttle;
 
     vbd_change_fn *change; /* waits until the queues stand still */
@@ -52,12 +50,12 @@ struct vbd {
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
 {
-    const struct vbd_options *options = opaque;
-    if (!options->vdev_prefix)
+    const struct vbd_role *role = opaque;
+    if (!role->vdev_prefix)
         return true;
     g_autofree char *name =
         xen_store_read(xenbus_device_store(device), xenbus_device_path(device), "dev", NULL);
-    return name && g_str_has_prefix(name, options->vdev_prefix);
+    return name && g_str_has_prefix(name, role->vdev_prefix);
 }
 
 /* libxl's "FORMAT:PATH"; the path, or NULL and an error if it is not ours to serve. */
@@ -142,26 +140,23 @@ static void vbd_remove(void *opaque)
 
 static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **error)
 {
-    const struct vbd_options *options = opaque;
+    const struct vbd_role *role = opaque;
     struct vbd *vbd = g_new0(struct vbd, 1);
     vbd->device = device;
-    vbd->max_queues = CLAMP(options->max_queues, 1, DISK_QUEUES_MAX);
-    vbd->persistent = options->persistent;
-    vbd->detect_zeroes = options->detect_zeroes;
-    vbd->stop_on_error = options->stop_on_error;
     vbd->throttle = disk_throttle_new();
-    disk_throttle_set(vbd->throttle, options->iops, options->bytes_per_second);
     vbd->store = xenbus_device_store(device);
     vbd->path = xenbus_device_path(device);
     vbd->name = xen_store_read(vbd->store, vbd->path, "dev", NULL);
     if (!vbd->name)
         vbd->name = g_strdup(strrchr(vbd->path, '/') + 1);
 
-    if (!read_configuration(vbd, error)) {
+    if (!role->options(vbd->name, &vbd->options, role->opaque, error) ||
+        !read_configuration(vbd, error)) {
         g_prefix_error(error, "disk %s: ", vbd->name);
         vbd_remove(vbd);
         return NULL;
     }
+    disk_throttle_set(vbd->throttle, vbd->options.iops, vbd->options.bytes_per_second);
     describe(vbd);
     return vbd;
 }
@@ -179,6 +174,7 @@ static bool vbd_publish(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
     const struct disk_medium *medium = vbd->medium;
+    const struct vbd_options *options = &vbd->options;
     const struct disk_limits limits = limits_of(vbd, medium);
     unsigned info =
         (vbd->cdrom ? VDISK_CDROM | VDISK_REMOVABLE : 0) | (medium->read_only ? VDISK_READONLY : 0);
@@ -193,15 +189,20 @@ static bool vbd_publish(void *opaque, GError **error)
     if (medium->physical != medium->sector_size &&
         !publish_number(vbd, "physical-sector-size", medium->physical, error))
         return false;
-    if (vbd->max_queues > 1 &&
-        !publish_number(vbd, "multi-queue-max-queues", vbd->max_queues, error))
+    if (options->max_queues > 1 &&
+        !publish_number(vbd, "multi-queue-max-queues", options->max_queues, error))
         return false;
-    if (vbd->persistent && !publish_number(vbd, "feature-persistent", 1, error))
+    if (options->max_indirect_segments > 0 &&
+        !publish_number(vbd, "feature-max-indirect-segments", options->max_indirect_segments,
+                        error))
+        return false;
+    if (options->max_ring_page_order > 0 &&
+        !publish_number(vbd, "max-ring-page-order", options->max_ring_page_order, error))
+        return false;
+    if (options->persistent && !publish_number(vbd, "feature-persistent", 1, error))
         return false;
     return publish_number(vbd, "feature-barrier", 1, error) &&
            publish_number(vbd, "feature-flush-cache", 1, error) &&
-           publish_number(vbd, "feature-max-indirect-segments", DISK_SEGMENTS_MAX, error) &&
-           publish_number(vbd, "max-ring-page-order", DISK_RING_ORDER_MAX, error) &&
            publish_number(vbd, "info", info, error) &&
            publish_number(vbd, "sector-size", medium->sector_size, error) &&
            publish_number(vbd, "sectors", medium->sectors, error);
@@ -279,8 +280,9 @@ static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned
                     .medium = vbd->medium,
                     .limits = limits_of(vbd, vbd->medium),
                     .throttle = vbd->throttle,
-                    .detect_zeroes = vbd->detect_zeroes && limits_of(vbd, vbd->medium).discard,
-                    .stop_on_error = vbd->stop_on_error,
+                    .detect_zeroes =
+                        vbd->options.detect_zeroes && limits_of(vbd, vbd->medium).discard,
+                    .stop_on_error = vbd->options.stop_on_error,
                     .persistent = frontend->persistent,
                     .map_failures = &vbd->map_failures,
                     .error_logged = &vbd->error_logged },
@@ -311,9 +313,12 @@ static bool vbd_connect(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
     struct disk_frontend frontend;
+    const struct disk_offer offer = { .queues = vbd->options.max_queues,
+                                      .ring_order = vbd->options.max_ring_page_order,
+                                      .persistent = vbd->options.persistent };
 
-    if (!disk_frontend_read(&frontend, vbd->store, xenbus_device_frontend(vbd->device),
-                            vbd->max_queues, vbd->persistent, error) ||
+    if (!disk_frontend_read(&frontend, vbd->store, xenbus_device_frontend(vbd->device), &offer,
+                            error) ||
         !open_queues(vbd, &frontend, error)) {
         g_prefix_error(error, "disk %s: ", vbd->name);
         return false;

@@ -15,14 +15,23 @@
 
 struct vbd;
 
-/* What the driver's calls get as OPAQUE. */
+/* How a disk is served. */
 struct vbd_options {
-    const char *vdev_prefix;         /* serve only disks whose name begins so; NULL: all */
-    unsigned max_queues;             /* of a disk, to offer; 0 is 1 */
-    bool persistent;                 /* offer to keep mapped what a frontend grants */
+    unsigned max_queues;             /* to offer, as the next four */
+    unsigned max_ring_page_order;    /* at most DISK_RING_ORDER_MAX */
+    unsigned max_indirect_segments;  /* at most DISK_SEGMENTS_MAX; 0: no indirect requests */
+    bool persistent;                 /* keep mapped what a frontend grants */
     bool detect_zeroes;              /* turn writes of zeroes into discards, where these are on */
     bool stop_on_error;              /* keep what fails until vbd_resume() */
-    uint64_t iops, bytes_per_second; /* limits of each disk; 0: none */
+    uint64_t iops, bytes_per_second; /* limits; 0: none */
+};
+
+/* What the driver's calls get as OPAQUE. */
+struct vbd_role {
+    const char *vdev_prefix; /* serve only disks whose name begins so; NULL: all */
+    /* The options of the disk NAME. */
+    bool (*options)(const char *name, struct vbd_options *options, void *opaque, GError **error);
+    void *opaque;
 };
 
 /* The instances that it makes are struct vbd. */

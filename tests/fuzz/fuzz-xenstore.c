@@ -17,6 +17,8 @@
 #include <unistd.h>
 #include <xen/io/blkif.h>
 
+#include "pvbackends/disk/frontend.h"
+#include "pvbackends/disk/request.h"
 #include "pvbackends/disk/vbd.h"
 #include "tests/fuzz/fake-store.h"
 #include "tests/fuzz/fuzz.h"
@@ -133,11 +135,19 @@ static void attach_disk(const char *params, const char *type)
     write_backend("state", "1");
 }
 
+static bool options_of(const char *name, struct vbd_options *options, void *opaque, GError **error)
+{
+    *options = (struct vbd_options){ .max_queues = 2,
+                                     .max_ring_page_order = DISK_RING_ORDER_MAX,
+                                     .max_indirect_segments = DISK_SEGMENTS_MAX };
+    return true;
+}
+
 static void start_role(void)
 {
-    static struct vbd_options options = { .max_queues = 2 };
+    static struct vbd_role role = { .options = options_of };
     g_autoptr(GError) error = NULL;
-    bus = xenbus_bus_new(store, guest_domid(guest), &vbd_driver, &options, true, &error);
+    bus = xenbus_bus_new(store, guest_domid(guest), &vbd_driver, &role, true, &error);
     if (!bus)
         g_error("%s", error->message);
 }
