@@ -8,13 +8,15 @@
 #include <string.h>
 
 #include "pvbackends/disk/disk.h"
+#include "pvbackends/disk/image.h"
+#include "pvbackends/disk/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 /* A change that was asked for. */
 struct job {
     struct role_request *request;
     char *argument; /* a path or params */
-    uint64_t sectors;
+    uint64_t bytes;
 };
 
 static void job_end(struct job *job, const char *text, const GError *error)
@@ -58,16 +60,32 @@ static struct vbd *find(struct disk *disk, struct role_request *request, const c
 
 /* Makes a change of the disk that the arguments name. */
 static void run_job(struct vbd *vbd, struct role_request *request, vbd_change_fn *change,
-                    const char *argument, uint64_t sectors)
+                    const char *argument, uint64_t bytes)
 {
     g_autoptr(GError) error = NULL;
     struct job *job = g_new0(struct job, 1);
 
     job->request = request;
     job->argument = g_strdup(argument);
-    job->sectors = sectors;
+    job->bytes = bytes;
     if (!vbd_change(vbd, change, job, &error))
         job_end(job, NULL, error);
+}
+
+/* FORMAT and PATH of a medium that is one image file; they point into PARAMS. */
+static bool split_params(char *params, const char **format, const char **path, GError **error)
+{
+    char *colon = strchr(params, ':');
+
+    if (colon && colon[1] == '/') {
+        *colon = '\0';
+        *format = strcmp(params, "aio") == 0 ? "raw" : strcmp(params, "vhd") == 0 ? "vpc" : params;
+        *path = colon + 1;
+        return true;
+    }
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                "%s: not an image file; use the tools of the storage that it is on", params);
+    return false;
 }
 
 /* --- list --- */
@@ -112,16 +130,59 @@ static bool parse_size(const char *text, uint64_t *bytes, GError **error)
     return true;
 }
 
+/* The size of a disk: whole sectors, and some. */
+static bool parse_disk_size(const char *text, uint64_t *bytes, GError **error)
+{
+    if (!parse_size(text, bytes, error))
+        return false;
+    if (*bytes > 0 && *bytes % DISK_SECTOR == 0)
+        return true;
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                "%s is not a number of whole sectors of %u bytes", text, DISK_SECTOR);
+    return false;
+}
+
+struct resizing {
+    const char *path, *format;
+    uint64_t bytes; /* 0: others have resized it */
+};
+
+static bool resize_image(void *opaque, GError **error)
+{
+    const struct resizing *resizing = opaque;
+    return resizing->bytes == 0 ||
+           disk_image_resize(resizing->path, resizing->format, resizing->bytes, error);
+}
+
+/* One in a format: what knows that is closed first. */
+static bool change_image_size(struct vbd *vbd, uint64_t bytes, GError **error)
+{
+    g_autofree char *params = g_strdup(vbd_params(vbd));
+    g_autofree char *old = g_strdup(params);
+    struct resizing resizing = { .bytes = bytes };
+
+    return split_params(old, &resizing.format, &resizing.path, error) &&
+           vbd_rework(vbd, params, resize_image, &resizing, error);
+}
+
+static bool change_raw_size(struct vbd *vbd, uint64_t bytes, GError **error)
+{
+    struct disk_medium *medium = vbd_medium(vbd);
+    return disk_medium_resize(medium, bytes / DISK_SECTOR, error) && vbd_use(vbd, medium, error) &&
+           vbd_announce(vbd, error);
+}
+
 static void change_size(struct vbd *vbd, void *opaque)
 {
     struct job *job = opaque;
     g_autoptr(GError) error = NULL;
-    struct disk_medium *medium = vbd_medium(vbd);
+    g_autofree char *text = NULL;
+    bool raw = vbd_medium(vbd)->driver == &disk_io_aio;
 
-    if (!disk_medium_resize(medium, job->sectors, &error) || !vbd_use(vbd, medium, &error) ||
-        !vbd_announce(vbd, &error))
+    if (raw ? change_raw_size(vbd, job->bytes, &error) : change_image_size(vbd, job->bytes, &error))
+        text = g_strdup_printf("%" PRIu64 " bytes", vbd_medium(vbd)->sectors * DISK_SECTOR);
+    else
         g_prefix_error(&error, "disk %s: ", vbd_name(vbd));
-    g_autofree char *text = g_strdup_printf("%" PRIu64 " bytes", medium->sectors * DISK_SECTOR);
     job_end(job, text, error);
 }
 
@@ -130,13 +191,64 @@ static void resize(struct role_request *request, char *const *argv, void *instan
     g_autoptr(GError) error = NULL;
     uint64_t bytes = 0;
 
-    if (argv[1] && !parse_size(argv[1], &bytes, &error)) {
+    if (argv[1] && !parse_disk_size(argv[1], &bytes, &error)) {
         role_request_fail(request, error);
         return;
     }
     struct vbd *vbd = find(instance, request, argv[0]);
     if (vbd)
-        run_job(vbd, request, change_size, NULL, bytes / DISK_SECTOR);
+        run_job(vbd, request, change_size, NULL, bytes);
+}
+
+/* --- snapshot --- */
+
+struct overlay {
+    const char *path, *backing, *format;
+};
+
+static bool make_overlay(void *opaque, GError **error)
+{
+    const struct overlay *overlay = opaque;
+    return disk_image_make_overlay(overlay->path, overlay->backing, overlay->format, error);
+}
+
+static void change_to_overlay(struct vbd *vbd, void *opaque)
+{
+    struct job *job = opaque;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *old = g_strdup(vbd_params(vbd));
+    g_autofree char *params = g_strdup_printf("qcow2:%s", job->argument);
+    g_autofree char *text = NULL;
+    struct overlay overlay = { .path = job->argument };
+
+    if (split_params(old, &overlay.format, &overlay.backing, &error) &&
+        vbd_rework(vbd, params, make_overlay, &overlay, &error))
+        text = g_strdup_printf("%s stays as it is now; from here on the disk is %s. Before the "
+                               "guest is started again, put it into its configuration: "
+                               "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\"",
+                               overlay.backing, job->argument, vbd_name(vbd), job->argument);
+    job_end(job, text, error);
+}
+
+static void snapshot(struct role_request *request, char *const *argv, void *instance)
+{
+    g_autoptr(GError) error = NULL;
+    struct vbd *vbd = NULL;
+
+    if (!g_path_is_absolute(argv[1])) {
+        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: give the whole path (/...)",
+                    argv[1]);
+        role_request_fail(request, error);
+        return;
+    }
+    vbd = find(instance, request, argv[0]);
+    if (vbd && vbd_medium(vbd)->read_only) {
+        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_ROFS,
+                    "disk %s: nothing changes on a read-only disk", argv[0]);
+        role_request_fail(request, error);
+    } else if (vbd) {
+        run_job(vbd, request, change_to_overlay, argv[1], 0);
+    }
 }
 
 /* --- CD --- */
@@ -247,6 +359,8 @@ const struct role_command disk_commands[] = {
     { "attach", "SPEC", "Attach a disk, as xl's disk= has it", 1, 1, attach },
     { "resize", "VDEV [SIZE]", "Grow it, or shrink it where it is empty; or look anew", 1, 2,
       resize },
+    { "snapshot", "VDEV OVERLAY", "Go on in OVERLAY, a new qcow2 file; the old one stays", 2, 2,
+      snapshot },
     { "insert", "VDEV FILE [FORMAT]", "Put a medium into a CD drive", 2, 3, insert },
     { "eject", "VDEV", "Take it out", 1, 1, eject },
     { "resume", "VDEV", "Go on after an error (on-error=stop)", 1, 1, resume },

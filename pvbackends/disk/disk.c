@@ -15,6 +15,7 @@
  *   transfer.c data from and to the guest's pages
  *   mappings.c those pages that stay mapped
  *   io.c       asynchronous I/O: io-aio.c on files and block devices, io-none.c without a medium
+ *   image.c    work on image files (qemu-img)
  *   medium.c   the file or block device; lock.c its lock
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

@@ -418,32 +418,80 @@ bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error)
         disk_medium_close(vbd->medium);
     vbd->medium = medium;
     g_atomic_int_set(&vbd->error_logged, 0);
-    describe(vbd);
     return true;
 }
 
-/* The toolstack may remove the disk at any time, and then it stays removed. */
+static bool write_params_at(struct xen_store *store, const char *dir, const char *params,
+                            GError **error)
+{
+    g_autofree char *old = xen_store_read(store, dir, "params", NULL);
+    return !old || strcmp(old, params) == 0 ||
+           xen_store_write(store, dir, "params", error, "%s", params);
+}
+
+/* In the toolstack's own note as well.  What it has removed meanwhile stays removed. */
 static bool write_params(struct xen_store *store, void *opaque, GError **error)
 {
     const struct vbd *vbd = opaque;
-    g_autofree char *old = xen_store_read(store, vbd->path, "params", error);
-    return old && (strcmp(old, vbd->params) == 0 ||
-                   xen_store_write(store, vbd->path, "params", error, "%s", vbd->params));
+    g_autofree char *note = g_strdup_printf(
+        "/libxl/%u/device/vbd/%s", xenbus_device_domid(vbd->device), strrchr(vbd->path, '/') + 1);
+    return write_params_at(store, vbd->path, vbd->params, error) &&
+           write_params_at(store, note, vbd->params, error);
+}
+
+static bool note_params(struct vbd *vbd, const char *params, GError **error)
+{
+    g_autofree char *old = g_steal_pointer(&vbd->params);
+    vbd->params = g_strdup(params);
+    describe(vbd);
+    return xen_store_transaction(vbd->store, write_params, vbd, error);
+}
+
+/* Opens the medium of PARAMS and takes it. */
+static bool use_params(struct vbd *vbd, const char *params, GError **error)
+{
+    struct disk_medium *medium = open_medium(vbd, params, error);
+
+    if (medium && vbd_use(vbd, medium, error))
+        return true;
+    disk_medium_close(medium);
+    return false;
 }
 
 bool vbd_insert(struct vbd *vbd, const char *params, GError **error)
 {
-    struct disk_medium *medium = open_medium(vbd, params, error);
-
-    if (!medium || !vbd_use(vbd, medium, error)) {
+    if (!use_params(vbd, params, error)) {
         g_prefix_error(error, "disk %s: ", vbd->name);
-        if (medium)
-            disk_medium_close(medium);
         return false;
     }
-    g_free(vbd->params);
-    vbd->params = g_strdup(params);
-    return xen_store_transaction(vbd->store, write_params, vbd, error) && vbd_announce(vbd, error);
+    return note_params(vbd, params, error) && vbd_announce(vbd, error);
+}
+
+/* What failed is told; that the old medium cannot be had either is worse. */
+static void restore(struct vbd *vbd)
+{
+    g_autoptr(GError) error = NULL;
+    if (!use_params(vbd, vbd->params, &error))
+        g_critical("disk %s: its medium is gone, the guest's requests fail: %s; shut the guest "
+                   "down and look after the image",
+                   vbd->name, error->message);
+}
+
+bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *opaque,
+                GError **error)
+{
+    if (!vbd_use(vbd, disk_medium_empty(), error))
+        return false;
+    if (work(opaque, error) && use_params(vbd, params, error))
+        return note_params(vbd, params, error) && vbd_announce(vbd, error);
+    g_prefix_error(error, "disk %s: ", vbd->name);
+    restore(vbd);
+    return false;
+}
+
+const char *vbd_params(const struct vbd *vbd)
+{
+    return vbd->params;
 }
 
 static void follow_params(struct vbd *vbd, void *opaque)

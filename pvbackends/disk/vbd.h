@@ -56,6 +56,17 @@ bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error);
 /* In a change: takes the medium that PARAMS say, notes that in xenstore, and tells the frontend. */
 bool vbd_insert(struct vbd *vbd, const char *params, GError **error);
 
+/*
+ * In a change: closes the medium, has WORK done on it, and takes the one that PARAMS say.  If
+ * something fails, the disk has its old medium again.
+ */
+typedef bool vbd_work_fn(void *opaque, GError **error);
+bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *opaque,
+                GError **error);
+
+/* The params of its medium, "FORMAT:PATH"; "" without one. */
+const char *vbd_params(const struct vbd *vbd);
+
 /* Tells the frontend of the new size. */
 bool vbd_announce(struct vbd *vbd, GError **error);
 
