@@ -75,6 +75,9 @@ domid() { xl domid "$1"; }
 console() { echo "/var/log/xen/console/guest-$1.log"; }
 dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
 
+# tell NAME WORD: what the guest's await_word waits for.
+tell() { xenstore-write "/local/domain/$(domid "$1")/rig" "$2"; }
+
 # await_line FILE REGEX [SECONDS]: until FILE, which may not exist yet, has such a line; the line is printed.
 await_line() {
     grep -m1 -aE -e "$2" < <(exec timeout "${3:-60}" tail -n +1 -F "$1" 2>/dev/null) ||
