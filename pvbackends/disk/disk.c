@@ -14,9 +14,14 @@
  *   pool.c     the memory that data passes through
  *   transfer.c data from and to the guest's pages
  *   mappings.c those pages that stay mapped
- *   io.c       asynchronous I/O: io-aio.c on files and block devices, io-none.c without a medium
+ *   io.c       asynchronous I/O: io-aio.c on files and block devices, io-nbd.c on what a
+ *              qemu-storage-daemon serves, io-none.c without a medium
+ *   source.c   what the toolstack says about the medium: which of them
  *   image.c    work on image files (qemu-img)
  *   medium.c   the file or block device; lock.c its lock
+ *   daemon.c   the qemu-storage-daemon of a medium: child.c its process, socket-dir.c where its
+ *              socket is, nbd.c and libnbd.c the protocol
+ *   write-log.c what that may not have made durable yet; replay.c does it again
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

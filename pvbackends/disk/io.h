@@ -1,7 +1,7 @@
 /*
  * Asynchronous I/O on a medium.  Operations are collected, submitted together and come back in any
- * order.  Each kind of medium has a driver: libaio for files and block devices (io-aio.c), and one
- * for none (io-none.c).
+ * order.  Each kind of medium has a driver: libaio for files and block devices (io-aio.c), NBD for
+ * what a qemu-storage-daemon serves (io-nbd.c), and one for none (io-none.c).
  *
  * Threads: one user, the queue's thread.
  *
@@ -27,14 +27,27 @@ enum disk_io_kind {
     DISK_IO_ZERO, /* what is read there is zero; the medium may give its space back */
 };
 
+/* What the driver for NBD notes about an operation: see io-nbd.c. */
+struct disk_nbd_op {
+    struct disk_io *io;
+    GList link;
+    struct disk_write *write; /* its place in the write log, NULL if it has none */
+    uint64_t done;            /* sectors of a discard that need not be sent again */
+    uint64_t mark;            /* of a flush, in the write log */
+    unsigned in_flight;       /* commands that were sent and have not come back */
+};
+
 /* One operation, owned by the caller, who leaves it alone from add to reap. */
 struct disk_io_op {
     enum disk_io_kind kind;
     uint64_t sector, sectors;
     const struct iovec *vectors; /* of a read or write, page-aligned, as long as SECTORS */
     unsigned nr_vectors;
-    int error;        /* result: 0 or an errno; a short transfer is EIO */
-    struct iocb iocb; /* the driver's */
+    int error; /* result: 0 or an errno; a short transfer is EIO */
+    union {    /* the driver's */
+        struct iocb iocb;
+        struct disk_nbd_op nbd;
+    };
 };
 
 struct disk_io {
@@ -54,8 +67,7 @@ struct disk_io_driver {
     void (*acknowledge)(struct disk_io *io);
 };
 
-extern const struct disk_io_driver disk_io_aio;
-extern const struct disk_io_driver disk_io_none; /* there is no medium */
+extern const struct disk_io_driver disk_io_aio, disk_io_nbd, disk_io_none;
 
 /* For up to DEPTH operations at a time. */
 struct disk_io *disk_io_open(const struct disk_medium *medium, unsigned depth, GError **error);

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "pvbackends/disk/daemon.h"
 #include "pvbackends/disk/io.h"
 #include "pvbackends/disk/lock.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
@@ -268,10 +269,19 @@ void disk_medium_close(struct disk_medium *medium)
 {
     if (!medium)
         return;
+    disk_daemon_stop(medium->daemon);
     if (medium->fd >= 0)
         close(medium->fd);
+    g_free(medium->format);
     g_free(medium->path);
     g_free(medium);
+}
+
+char *disk_medium_manner(const struct disk_medium *medium)
+{
+    if (medium->daemon)
+        return g_strdup_printf("%s through qemu-storage-daemon", medium->format);
+    return g_strdup(medium->direct ? "direct" : "through the page cache");
 }
 
 int disk_medium_erase(const struct disk_medium *medium, int kind, uint64_t sector, uint64_t sectors)

@@ -10,16 +10,13 @@
 #include "pvbackends/disk/io.h"
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/queue.h"
+#include "pvbackends/disk/source.h"
 
 /*
  * After `xl reboot` the guest's former device model may still be finishing its last writes; xl
  * itself waits for us for 60 s, an administrator not that long.
  */
 #define LOCK_WAIT_MS 4000
-
-#define LEAVE_IT                                                                                   \
-    "leave the disks to QEMU (HVM guests: device_model_args=[\"-role\",\"disk=off\"]; others: no " \
-    "device_model_override)"
 
 struct vbd {
     struct xenbus_device *device;
@@ -58,31 +55,19 @@ static bool vbd_wants(struct xenbus_device *device, void *opaque)
     return name && g_str_has_prefix(name, role->vdev_prefix);
 }
 
-/* libxl's "FORMAT:PATH"; the path, or NULL and an error if it is not ours to serve. */
-static const char *parse_params(const char *params, GError **error)
-{
-    const char *colon = strchr(params, ':');
-    if (g_str_has_prefix(params, "aio:") && colon[1] != '\0')
-        return colon + 1;
-    if (!colon || colon[1] == '\0')
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "only a CD drive (devtype=cdrom) can be without a medium");
-    else
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "%s: format %.*s is not served yet: convert the image (qemu-img convert -O "
-                    "raw) and use format=raw, or " LEAVE_IT,
-                    colon + 1, (int)(colon - params), params);
-    return NULL;
-}
-
 static struct disk_medium *open_medium(const struct vbd *vbd, const char *params, GError **error)
 {
     const char *colon = params ? strchr(params, ':') : NULL;
+    const struct disk_source source = {
+        .params = params,
+        .read_only = vbd->read_only,
+        .domid = xenbus_device_domid(vbd->device),
+        .lock_wait_ms = LOCK_WAIT_MS,
+    };
 
     if (vbd->cdrom && (!colon || colon[1] == '\0'))
         return disk_medium_empty();
-    const char *path = parse_params(params, error);
-    return path ? disk_medium_open(path, vbd->read_only, LOCK_WAIT_MS, error) : NULL;
+    return disk_source_open(&source, error);
 }
 
 static bool read_configuration(struct vbd *vbd, GError **error)
@@ -118,13 +103,13 @@ static struct disk_limits limits_of(const struct vbd *vbd, const struct disk_med
 static void describe(const struct vbd *vbd)
 {
     const struct disk_medium *medium = vbd->medium;
+    g_autofree char *manner = disk_medium_manner(medium);
 
     if (medium->driver == &disk_io_none)
         g_message("disk %s: a drive without a medium", vbd->name);
     else
         g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, medium->path,
-                  medium->sectors / 2048, medium->read_only ? "read-only" : "read-write",
-                  medium->direct ? "direct" : "through the page cache",
+                  medium->sectors / 2048, medium->read_only ? "read-only" : "read-write", manner,
                   limits_of(vbd, medium).discard ? ", discard" : "");
 }
 

@@ -67,7 +67,8 @@ void fixture_end(struct fixture *f)
     if (f->guest)
         toolstack_destroy(f->guest);
     for (unsigned i = 0; i < f->nr_disks; i++) {
-        close(f->disks[i].fd);
+        if (f->disks[i].fd >= 0)
+            close(f->disks[i].fd);
         g_unlink(f->disks[i].path);
         g_free(f->disks[i].path);
     }
