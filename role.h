@@ -21,6 +21,7 @@
 #include "xen/store.h"
 
 struct hole_function;
+struct role_meter;
 struct role_process;
 struct role_request;
 
@@ -72,6 +73,9 @@ struct role {
 
     /* What it can be asked while it runs, ending with an empty entry; NULL if nothing. */
     const struct role_command *commands;
+
+    /* What `rolemodel top` shows of it (role_meter.h); NULL if nothing. */
+    const struct role_meter *meter;
 
     /*
      * The PCI function that the guest will see with OPTIONS ("key=value", NULL-terminated): place

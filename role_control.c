@@ -16,7 +16,7 @@
 #define CLIENTS_MAX 8
 
 /* How long a client may take to send its request, and again to take the answer. */
-#define CLIENT_SECONDS 5
+#define CLIENT_SECONDS 10
 
 /* How long to let a process without free descriptors find some. */
 #define ACCEPT_PAUSE_SECONDS 1

@@ -22,6 +22,7 @@ struct command {
 static const struct command commands[] = {
     { "dm", "The supervisor, with libxl's arguments (also as rolemodel-dm)", supervisor_main },
     { "list", "What runs: guest, role, process, memory", list_main },
+    { "top", "What the roles do now: of each disk requests, data, latency", top_main },
     { "hole", "Where an HVM guest's PCI memory goes, and what does not fit", hole_main },
 };
 

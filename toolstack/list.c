@@ -8,7 +8,9 @@
 #define G_LOG_DOMAIN "list"
 #include "toolstack/toolstack.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "xen/store.h"
@@ -28,26 +30,31 @@ static unsigned long process_pss(uint64_t pid)
     return pss;
 }
 
-static void print_process(const char *domid, const char *name, const char *role, uint64_t pid,
-                          const char *state)
+/* A JSON object for each process. */
+static void add_process(json_t *processes, const char *domid, const char *name, const char *role,
+                        uint64_t pid, const char *state)
 {
+    g_autofree char *valid = g_utf8_make_valid(name, -1); /* jansson takes no other */
     unsigned long pss = process_pss(pid);
-    printf("%5s  %-20s %-12s %8" G_GUINT64_FORMAT " %9lu  %s\n", domid, name, role, pid, pss,
-           pss > 0 ? state : "gone");
+    json_t *process = json_pack("{s:i, s:s, s:s, s:I, s:I, s:s}", "domid", atoi(domid), "guest",
+                                valid, "role", role, "pid", (json_int_t)pid, "pss_kib",
+                                (json_int_t)pss, "state", pss > 0 ? state : "gone");
+    if (process)
+        json_array_append_new(processes, process);
 }
 
-static void print_role(struct xen_store *store, const char *domid, const char *name,
-                       const char *role, bool asked)
+static void add_role(struct xen_store *store, json_t *processes, const char *domid,
+                     const char *name, const char *role, bool asked)
 {
     g_autofree char *dir = g_strdup_printf("device-model/%s/roles/%s", domid, role);
     g_autofree char *state = xen_store_read(store, dir, "state", NULL);
     uint64_t pid;
 
     if (xen_store_read_uint(store, dir, "pid", 1, G_MAXINT, &pid, NULL))
-        print_process(domid, name, role, pid, asked && state ? state : "running");
+        add_process(processes, domid, name, role, pid, asked && state ? state : "running");
 }
 
-static void list_guest(struct xen_store *store, const char *domid)
+static void list_guest(struct xen_store *store, json_t *processes, const char *domid)
 {
     g_autofree char *domain = g_strconcat("/local/domain/", domid, NULL);
     g_autofree char *known = xen_store_read(store, domain, "name", NULL);
@@ -61,25 +68,76 @@ static void list_guest(struct xen_store *store, const char *domid)
     xen_store_read_uint(store, dir, "supervisor/pid", 1, G_MAXINT, &supervisor, NULL);
     xen_store_read_uint(store, domain, "image/device-model-pid", 1, G_MAXINT, &primary, NULL);
     if (primary && primary != supervisor)
-        print_process(domid, name, "qemu", primary, "running");
+        add_process(processes, domid, name, "qemu", primary, "running");
     bool asked = supervisor && process_pss(supervisor) > 0;
     for (char **role = roles; *role; role++)
-        print_role(store, domid, name, *role, asked);
+        add_role(store, processes, domid, name, *role, asked);
+}
+
+static void print_json(json_t *processes)
+{
+    json_dumpf(processes, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+static void print_table(json_t *processes)
+{
+    gsize index;
+    json_t *process;
+
+    printf("%5s  %-20s %-12s %8s %9s  %s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)", "STATE");
+    json_array_foreach(processes, index, process)
+    {
+        int domid;
+        json_int_t pid, pss;
+        const char *name, *role, *state;
+        json_unpack(process, "{s:i, s:s, s:s, s:I, s:I, s:s}", "domid", &domid, "guest", &name,
+                    "role", &role, "pid", &pid, "pss_kib", &pss, "state", &state);
+        printf("%5d  %-20s %-12s %8lld %9lld  %s\n", domid, name, role, (long long)pid,
+               (long long)pss, state);
+    }
+}
+
+static bool parse_command_line(int argc, char **argv, gint *json, GError **error)
+{
+    const GOptionEntry entries[] = {
+        { "json", 0, 0, G_OPTION_ARG_NONE, json, "A JSON array instead of a table", NULL },
+        { NULL },
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_summary(context, "The processes of each guest's device model");
+    if (!g_option_context_parse(context, &argc, &argv, error))
+        return false;
+    if (argc == 1)
+        return true;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "unexpected argument '%s'", argv[1]);
+    return false;
 }
 
 int list_main(const struct role *const *roles, int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
-    struct xen_store *store = xen_store_open(&error);
+    gint json = FALSE;
 
+    if (!parse_command_line(argc, argv, &json, &error)) {
+        g_critical("%s", error->message);
+        return 2;
+    }
+    struct xen_store *store = xen_store_open(&error);
     if (!store) {
         g_critical("%s", error->message);
         return 1;
     }
-    printf("%5s  %-20s %-12s %8s %9s  %s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)", "STATE");
+    json_t *processes = json_array();
     g_auto(GStrv) guests = xen_store_list(store, "device-model");
     for (char **domid = guests; *domid; domid++)
-        list_guest(store, *domid);
+        list_guest(store, processes, *domid);
+    if (json)
+        print_json(processes);
+    else
+        print_table(processes);
+    json_decref(processes);
     xen_store_close(store);
     return 0;
 }

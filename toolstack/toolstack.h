@@ -14,6 +14,9 @@ int supervisor_main(const struct role *const *roles, int argc, char **argv);
 /* `rolemodel list`. */
 int list_main(const struct role *const *roles, int argc, char **argv);
 
+/* `rolemodel top`. */
+int top_main(const struct role *const *roles, int argc, char **argv);
+
 /* `rolemodel hole`. */
 int hole_main(const struct role *const *roles, int argc, char **argv);
 

@@ -229,7 +229,8 @@ bool xen_store_find_domain(struct xen_store *store, const char *guest, unsigned 
     guint64 number;
 
     if (!text || !g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &number, NULL)) {
-        xen_set_error_errno(error, ENOENT, "there is no guest '%s' (see xl list)", guest);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT, "there is no guest '%s' (see xl list)",
+                    guest);
         return false;
     }
     *domid = number;

@@ -22,12 +22,15 @@
  *   daemon.c   the qemu-storage-daemon of a medium: child.c its process, socket-dir.c where its
  *              socket is, nbd.c and libnbd.c the protocol
  *   write-log.c what that may not have made durable yet; replay.c does it again
+ *   counters.c what is counted, in shared memory; meter.c what it says
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define G_LOG_DOMAIN "disk"
 
+#include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/disk.h"
+#include "pvbackends/disk/meter.h"
 #include "pvbackends/pvbackends.h"
 
 static void on_bus_stopped(void *opaque)
@@ -57,6 +60,7 @@ static void *disk_start(struct role_process *process, GError **error)
     /* What is wrong for all is said once, and also if there is no disk yet. */
     if (!disk_options_read(process, NULL, &common, error))
         return NULL;
+    disk_counters_clean(role_process_domid(process));
     struct disk *disk = g_new0(struct disk, 1);
     disk->process = process;
     disk->role.vdev_prefix = role_process_option(process, "vdev");
@@ -79,6 +83,7 @@ const struct role disk_role = {
     .options = disk_option_keys,
     .device_options = disk_device_option_keys,
     .commands = disk_commands,
+    .meter = &disk_meter,
     /* QEMU also takes qdisk nodes: share them by name, and leave it those that come later. */
     .beside_qemu = "vdev=xvd",
     .fixed_beside_qemu = "hotplug=off",

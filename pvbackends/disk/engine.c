@@ -28,6 +28,7 @@ struct slot {
     struct disk_io_op op;
     bool flush_before; /* the operation under way is the flush before a write */
     bool flush_after;  /* one follows the write */
+    uint64_t since;    /* when it was taken, by disk_counters_clock() */
     int16_t status;    /* to respond with */
     struct slot *next; /* in the free list or a batch */
     struct disk_share share;
@@ -55,6 +56,7 @@ struct disk_engine {
     struct slot *free;
     unsigned nr_slots, nr_used; /* the others have not been touched yet */
     unsigned in_flight;
+    uint64_t now; /* when the batch began, or its I/O was found finished */
 
     /* What failed and is to be tried again, not to be answered; part of what is in flight. */
     struct batch held;
@@ -94,6 +96,8 @@ static void respond(struct disk_engine *engine, struct slot *slot, int16_t statu
 {
     if (slot == engine->barrier)
         engine->barrier = NULL;
+    disk_counters_answered(engine->config.counters, &slot->request, status,
+                           engine->now - slot->since);
     disk_ring_respond(&engine->ring, slot->request.id, slot->request.operation, status);
     release(engine, slot);
 }
@@ -181,6 +185,7 @@ static struct slot *take_request(struct disk_engine *engine)
     if (!slot)
         return NULL;
     disk_ring_take(&engine->ring, raw);
+    slot->since = engine->now;
     slot->status = disk_request_parse(&slot->request, config->abi, raw, &config->limits);
     if (slot->status == BLKIF_RSP_OKAY &&
         !disk_pool_take(&engine->pool, &slot->buffer, slot->request.nr_segments)) {
@@ -250,11 +255,15 @@ static int take_batch(struct disk_engine *engine, struct batch *batch)
         engine->broken = true;
         return 1;
     }
+    if (pending > 0)
+        engine->now = disk_counters_clock(engine->config.counters);
     engine->starved = false;
     for (; taken < pending && !waits(engine); taken++) {
         engine->starved = !take_into(engine, batch);
-        if (engine->starved)
+        if (engine->starved) {
+            disk_counters_starved(engine->config.counters);
             break;
+        }
     }
     return taken;
 }
@@ -302,6 +311,11 @@ static void fetch_data(struct disk_engine *engine, struct batch *batch)
     disk_transfer_run(&engine->transfer);
 }
 
+static void count_state(struct disk_engine *engine)
+{
+    disk_counters_now(engine->config.counters, engine->in_flight, engine->transfer.mappings.count);
+}
+
 /* True if there was something that could be taken. */
 static bool take_requests(struct disk_engine *engine)
 {
@@ -319,6 +333,7 @@ static bool take_requests(struct disk_engine *engine)
         else
             respond(engine, slot, slot->status);
     }
+    count_state(engine); /* before a medium that takes its time in the call */
     disk_io_submit(engine->io);
     return taken > 0;
 }
@@ -392,6 +407,8 @@ static bool finish_requests(struct disk_engine *engine)
     }
     disk_io_submit(engine->io);
     disk_transfer_run(&engine->transfer);
+    if (batch.first)
+        engine->now = disk_counters_clock(engine->config.counters);
     while (batch.first) {
         struct slot *slot = batch_take(&batch);
         bool lost = !disk_transfer_done(&engine->transfer, slot->share);
@@ -440,6 +457,7 @@ void disk_engine_close(struct disk_engine *engine)
 {
     if (!engine)
         return;
+    disk_counters_now(engine->config.counters, 0, 0);
     if (engine->shared)
         xen_grants_unmap(engine->grants, engine->shared, engine->config.nr_ring_pages);
     disk_io_close(engine->io);
@@ -454,7 +472,10 @@ bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify)
 {
     bool progress = take && !engine->broken && take_requests(engine);
     progress |= finish_requests(engine);
+    count_state(engine);
     *notify = disk_ring_publish(&engine->ring);
+    if (*notify)
+        disk_counters_notified(engine->config.counters);
     return progress;
 }
 

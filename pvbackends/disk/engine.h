@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <glib.h>
 
+#include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/medium.h"
 #include "pvbackends/disk/request.h"
 #include "pvbackends/disk/ring.h"
@@ -36,6 +37,7 @@ struct disk_engine_config {
     bool persistent;    /* the frontend grants persistently, and we keep its pages mapped */
     gint *map_failures; /* atomic, the disk's, if so: see mappings.h */
     gint *error_logged; /* atomic, the disk's: only the first error of its medium is logged */
+    struct disk_queue_counters *counters; /* this queue's; NULL: nothing is counted */
 };
 
 /* Maps the ring.  What else the config points to must outlive the engine. */

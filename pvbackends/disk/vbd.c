@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/frontend.h"
 #include "pvbackends/disk/io.h"
 #include "pvbackends/disk/medium.h"
@@ -27,6 +28,7 @@ struct vbd {
     struct disk_medium *medium;
     char *params; /* of it, as the toolstack has them */
     struct vbd_options options;
+    struct disk_counters *counters; /* NULL if there is no room for them */
     struct vbd_queue {
         struct vbd *vbd;
         struct disk_queue *queue; /* NULL when it has stopped */
@@ -119,8 +121,19 @@ static void vbd_remove(void *opaque)
     disk_medium_close(vbd->medium);
     disk_throttle_free(vbd->throttle);
     g_free(vbd->params);
+    disk_counters_close(vbd->counters);
     g_free(vbd->name);
     g_free(vbd);
+}
+
+/* Without them the disk is served all the same. */
+static void open_counters(struct vbd *vbd)
+{
+    g_autoptr(GError) error = NULL;
+    vbd->counters = disk_counters_open(xenbus_device_domid(vbd->device),
+                                       strrchr(vbd->path, '/') + 1, vbd->name, &error);
+    if (!vbd->counters)
+        g_warning("disk %s: not in `rolemodel top`: %s", vbd->name, error->message);
 }
 
 static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **error)
@@ -141,6 +154,7 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
         vbd_remove(vbd);
         return NULL;
     }
+    open_counters(vbd);
     disk_throttle_set(vbd->throttle, vbd->options.iops, vbd->options.bytes_per_second);
     describe(vbd);
     return vbd;
@@ -243,6 +257,7 @@ static void on_queue_stopped(void *opaque)
     if (vbd->nr_stopped < vbd->nr_queues)
         return;
     vbd->nr_queues = 0;
+    disk_counters_set_queues(vbd->counters, 0);
     xenbus_device_disconnected(vbd->device);
 }
 
@@ -270,7 +285,8 @@ static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned
                     .stop_on_error = vbd->options.stop_on_error,
                     .persistent = frontend->persistent,
                     .map_failures = &vbd->map_failures,
-                    .error_logged = &vbd->error_logged },
+                    .error_logged = &vbd->error_logged,
+                    .counters = disk_counters_queue(vbd->counters, number) },
         .port = frontend->queues[number].port,
         .events = &queue_events,
         .opaque = &vbd->queues[number],
@@ -309,6 +325,7 @@ static bool vbd_connect(void *opaque, GError **error)
         return false;
     }
     vbd->nr_queues = frontend.nr_queues;
+    disk_counters_set_queues(vbd->counters, vbd->nr_queues);
     vbd->nr_stopped = vbd->nr_paused = 0;
     vbd->broken = vbd->halted = false;
     for (unsigned i = 0; i < vbd->nr_queues; i++)

@@ -24,6 +24,7 @@ static inline struct guest *fuzz_make_guest(size_t pages)
     remover = popen(command, "we");
     if (!remover || sim_hypervisor_create(directory) < 0)
         g_error("cannot make a simulated host in %s", directory);
+    g_setenv("ROLEMODEL_RUN_DIR", directory, TRUE);
     return guest_open(sim_domain_create(1, pages, false));
 }
 

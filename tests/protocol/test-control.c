@@ -325,6 +325,21 @@ static void test_rubbish(struct fixture *f, gconstpointer unused)
     expect_answer(f, long_word, 1 << 20, "error this is not a request");
 }
 
+/* Nobody waits for a client that does not read its answer yet, and it gets all of it. */
+static void test_slow(struct fixture *f, gconstpointer unused)
+{
+    int fd = client(f);
+
+    send_bytes(fd,
+               "fill\0"
+               "5000000",
+               13);
+    shutdown(fd, SHUT_WR);
+    expect(0, "meanwhile\n", "", "clerk", "say", f->domid, "meanwhile");
+    g_autofree char *line = read_to_end(fd);
+    g_assert_cmpuint(strlen(line), ==, strlen("ok \n") + 5000000);
+}
+
 /* They cannot keep others out for ever: those that say nothing are dropped after a while. */
 static void test_silent(struct fixture *f, gconstpointer unused)
 {
@@ -402,6 +417,7 @@ int main(int argc, char **argv)
     add("/control/stale", test_stale);
     add("/control/second", test_second);
     add("/control/rubbish", test_rubbish);
+    add("/control/slow", test_slow);
     add("/control/silent", test_silent);
     add("/control/many", test_many);
     add("/control/gone", test_gone);

@@ -13,9 +13,5 @@ extern const struct role clerk_role;
 extern const struct role doorbell_role;
 
 const struct role *const role_table[] = {
-    &disk_role,
-    &shmem_role,
-    &doorbell_role,
-    &clerk_role,
-    NULL,
+    &disk_role, &shmem_role, &doorbell_role, &clerk_role, NULL,
 };
