@@ -160,11 +160,24 @@ static bool write_frontend(struct xen_store *store, void *opaque, GError **error
            xen_store_write(store, dir, "state", error, "%d", XenbusStateInitialising);
 }
 
+/* With as many LEVELS of directories above it as are empty then. */
+static bool remove_directory(struct xen_store *store, const char *dir, unsigned levels,
+                             GError **error)
+{
+    g_autofree char *parent = g_path_get_dirname(dir);
+
+    if (!xen_store_remove(store, dir, error))
+        return false;
+    g_auto(GStrv) others = xen_store_list(store, parent);
+    return levels == 0 || others[0] || remove_directory(store, parent, levels - 1, error);
+}
+
 static bool remove_device(struct xen_store *store, void *opaque, GError **error)
 {
     const struct attachment *a = opaque;
-    return xen_store_remove(store, a->frontend, error) &&
-           xen_store_remove(store, a->backend, error) && xen_store_remove(store, a->note, error);
+    return remove_directory(store, a->frontend, 1, error) && /* vbd */
+           remove_directory(store, a->backend, 2, error) &&  /* qdisk/DOMID */
+           remove_directory(store, a->note, 1, error);       /* vbd */
 }
 
 bool disk_attach(struct disk *disk, const char *spec, GError **error)

@@ -9,7 +9,6 @@
 
 #include "pvbackends/disk/disk.h"
 #include "pvbackends/disk/image.h"
-#include "pvbackends/disk/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 /* A change that was asked for. */
@@ -137,8 +136,9 @@ static bool parse_disk_size(const char *text, uint64_t *bytes, GError **error)
         return false;
     if (*bytes > 0 && *bytes % DISK_SECTOR == 0)
         return true;
-    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                "%s is not a number of whole sectors of %u bytes", text, DISK_SECTOR);
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "%s is not a size such as 20G: a disk has whole sectors of %d bytes", text,
+                DISK_SECTOR);
     return false;
 }
 
@@ -177,7 +177,7 @@ static void change_size(struct vbd *vbd, void *opaque)
     struct job *job = opaque;
     g_autoptr(GError) error = NULL;
     g_autofree char *text = NULL;
-    bool raw = vbd_medium(vbd)->driver == &disk_io_aio;
+    bool raw = !vbd_medium(vbd)->daemon;
 
     if (raw ? change_raw_size(vbd, job->bytes, &error) : change_image_size(vbd, job->bytes, &error))
         text = g_strdup_printf("%" PRIu64 " bytes", vbd_medium(vbd)->sectors * DISK_SECTOR);
@@ -307,12 +307,9 @@ static void reply_limits(struct role_request *request, struct vbd *vbd)
     role_request_reply(request, text);
 }
 
-/* KEY=NUMBER; what is not named stays as it is. */
-static bool set_limit(struct vbd *vbd, const char *setting, GError **error)
+/* KEY=NUMBER */
+static bool parse_limit(const char *setting, uint64_t *iops, uint64_t *bytes, GError **error)
 {
-    uint64_t iops, bytes;
-
-    disk_throttle_get(vbd_throttle(vbd), &iops, &bytes);
     bool of_iops = g_str_has_prefix(setting, "iops=");
     if (!of_iops && !g_str_has_prefix(setting, "bytes-per-second=")) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
@@ -320,10 +317,7 @@ static bool set_limit(struct vbd *vbd, const char *setting, GError **error)
                     setting);
         return false;
     }
-    if (!parse_size(strchr(setting, '=') + 1, of_iops ? &iops : &bytes, error))
-        return false;
-    disk_throttle_set(vbd_throttle(vbd), iops, bytes);
-    return true;
+    return parse_size(strchr(setting, '=') + 1, of_iops ? iops : bytes, error);
 }
 
 static void throttle(struct role_request *request, char *const *argv, void *instance)
@@ -331,14 +325,19 @@ static void throttle(struct role_request *request, char *const *argv, void *inst
     g_autoptr(GError) error = NULL;
     struct vbd *vbd = find(instance, request, argv[0]);
 
+    uint64_t iops, bytes;
+
     if (!vbd)
         return;
+    disk_throttle_get(vbd_throttle(vbd), &iops, &bytes);
     for (char *const *setting = argv + 1; *setting; setting++) {
-        if (!set_limit(vbd, *setting, &error)) {
+        if (!parse_limit(*setting, &iops, &bytes, &error)) {
             role_request_fail(request, error);
             return;
         }
     }
+    if (argv[1]) /* to show them forgives no debt */
+        disk_throttle_set(vbd_throttle(vbd), iops, bytes);
     reply_limits(request, vbd);
 }
 

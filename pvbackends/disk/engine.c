@@ -510,11 +510,24 @@ bool disk_engine_halted(const struct disk_engine *engine)
     return engine->nr_held > 0;
 }
 
+/* The medium may have become shorter, and must not be made longer by what was kept. */
+static void retry(struct disk_engine *engine, struct slot *slot)
+{
+    const struct disk_request *request = &slot->request;
+
+    if (request->sectors == 0 || disk_request_in_range(request, &engine->config.limits)) {
+        disk_io_add(engine->io, &slot->op);
+    } else {
+        engine->in_flight--;
+        respond(engine, slot, BLKIF_RSP_ERROR);
+    }
+}
+
 void disk_engine_retry(struct disk_engine *engine)
 {
     engine->nr_held = 0;
     while (engine->held.first)
-        disk_io_add(engine->io, &batch_take(&engine->held)->op);
+        retry(engine, batch_take(&engine->held));
     engine->held.last = &engine->held.first;
     disk_io_submit(engine->io);
 }

@@ -51,7 +51,8 @@ static int erase(struct aio *io, const struct disk_io_op *op)
     int error = 0;
     for (uint64_t done = 0; done < op->sectors && error == 0; done += ERASE_PIECE) {
         uint64_t piece = MIN(op->sectors - done, ERASE_PIECE);
-        error = g_atomic_int_get(&io->hurry)
+        /* Zeroes are data that the guest has written, and never long. */
+        error = g_atomic_int_get(&io->hurry) && op->kind != DISK_IO_ZERO
                     ? ECANCELED
                     : -disk_medium_erase(io->medium, op->kind, op->sector + done, piece);
     }

@@ -251,6 +251,7 @@ static bool set_length(const struct disk_medium *medium, uint64_t sectors, GErro
 
 bool disk_medium_resize(struct disk_medium *medium, uint64_t sectors, GError **error)
 {
+    struct disk_medium anew = *medium;
     struct stat status;
 
     if (medium->fd < 0) {
@@ -261,8 +262,11 @@ bool disk_medium_resize(struct disk_medium *medium, uint64_t sectors, GError **e
         return false;
     if (fstat(medium->fd, &status) < 0)
         return set_errno_error(error, medium, errno);
-    return medium->device ? measure_device(medium, &status, error)
-                          : measure_file(medium, &status, error);
+    bool good = medium->device ? measure_device(&anew, &status, error)
+                               : measure_file(&anew, &status, error);
+    if (good)
+        *medium = anew;
+    return good;
 }
 
 void disk_medium_close(struct disk_medium *medium)

@@ -42,7 +42,8 @@ struct disk_medium *disk_medium_empty(void); /* a drive without one: 0 sectors *
 
 /*
  * Makes the medium as long as SECTORS; 0: as long as it is now, if others have changed it.  It is
- * not shortened by what has data.  Nobody may use it meanwhile.  Not for one with a daemon.
+ * not shortened by what has data.  Nobody may use it meanwhile.  If it fails, what was known of the
+ * medium is kept.  Not for one with a daemon.
  */
 bool disk_medium_resize(struct disk_medium *medium, uint64_t sectors, GError **error);
 

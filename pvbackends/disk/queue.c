@@ -27,7 +27,7 @@ struct disk_queue {
     guint news; /* atomic: enum news */
 };
 
-enum order { START = 1, STOP = 2, PAUSE = 4, RETRY = 8 };
+enum order { START = 1, STOP = 2, PAUSE = 4, RESUME = 8, RETRY = 16 };
 enum news { BROKEN = 1, HALTED = 2, PAUSED = 4, FINISHED = 8 };
 
 static unsigned orders(struct disk_queue *queue)
@@ -47,11 +47,11 @@ static void tell(struct disk_queue *queue, enum news news)
     eventfd_write(queue->news_fd, 1);
 }
 
-/* How long the thread may sleep: for ever, or until the engine is due. */
-static int sleep_ms(const struct disk_queue *queue)
+/* How long the thread may sleep: for ever, or until the engine may take something. */
+static int sleep_ms(const struct disk_queue *queue, bool deaf)
 {
     gint64 due = disk_engine_due(queue->engine);
-    if (due == 0)
+    if (due == 0 || deaf)
         return -1;
     gint64 left = due - g_get_monotonic_time();
     return CLAMP((left + 999) / 1000, 0, 1000);
@@ -68,7 +68,7 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
     };
     eventfd_t count;
 
-    poll(fds, deaf ? 2 : 3, sleep_ms(queue));
+    poll(fds, deaf ? 2 : 3, sleep_ms(queue, deaf));
     if (fds[0].revents)
         disk_engine_acknowledge(queue->engine);
     if (fds[1].revents)
@@ -135,14 +135,6 @@ static void wait_for_start(struct disk_queue *queue)
         sleep_until_ordered(queue);
 }
 
-/* The engine is the main context's until it has resumed us. */
-static void stand_by(struct disk_queue *queue)
-{
-    tell(queue, PAUSED);
-    while (orders(queue) & PAUSE)
-        sleep_until_ordered(queue);
-}
-
 /* What there is to tell of the engine, once each. */
 static void report(struct disk_queue *queue, bool *broken, bool *halted)
 {
@@ -157,6 +149,18 @@ static void report(struct disk_queue *queue, bool *broken, bool *halted)
 static bool take_order(struct disk_queue *queue, enum order order)
 {
     return g_atomic_int_and(&queue->orders, ~(guint)order) & order;
+}
+
+/*
+ * The engine is the main context's until it has resumed us.  It may want the next pause before we
+ * have seen that this one is over, so each order is taken when it is followed.
+ */
+static void stand_by(struct disk_queue *queue)
+{
+    take_order(queue, PAUSE);
+    tell(queue, PAUSED);
+    while (!take_order(queue, RESUME))
+        sleep_until_ordered(queue);
 }
 
 /* Serves the ring until it is to stop and nothing is in flight. */
@@ -278,6 +282,5 @@ struct disk_engine *disk_queue_engine(struct disk_queue *queue)
 
 void disk_queue_resume(struct disk_queue *queue)
 {
-    take_order(queue, PAUSE);
-    eventfd_write(queue->wake_fd, 1);
+    order(queue, RESUME);
 }

@@ -11,8 +11,8 @@ static uint64_t load_u64(const uint8_t *slot, unsigned offset)
     return value;
 }
 
-/* Does the disk have these sectors, and can the medium address them?  Written not to wrap. */
-static bool in_range(const struct disk_request *request, const struct disk_limits *limits)
+/* Written not to wrap. */
+bool disk_request_in_range(const struct disk_request *request, const struct disk_limits *limits)
 {
     return request->sectors <= limits->sectors &&
            request->sector <= limits->sectors - request->sectors &&
@@ -36,7 +36,7 @@ static int parse_segments(struct disk_request *request, const uint8_t *table,
         };
         request->sectors += sectors;
     }
-    return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
+    return disk_request_in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
 }
 
 int disk_request_parse_table(struct disk_request *request, const void *table,
@@ -78,7 +78,7 @@ static int parse_discard(struct disk_request *request, const struct disk_abi *ab
     request->sectors = load_u64(raw, abi->segments);
     if (request->sectors == 0)
         return BLKIF_RSP_ERROR;
-    return in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
+    return disk_request_in_range(request, limits) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
 }
 
 int disk_request_parse(struct disk_request *request, const struct disk_abi *abi, const void *slot,

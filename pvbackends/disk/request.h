@@ -64,4 +64,7 @@ int disk_request_parse(struct disk_request *request, const struct disk_abi *abi,
 int disk_request_parse_table(struct disk_request *request, const void *table,
                              const struct disk_limits *limits);
 
+/* Does the disk have the request's sectors, and can the medium address them? */
+bool disk_request_in_range(const struct disk_request *request, const struct disk_limits *limits);
+
 #endif

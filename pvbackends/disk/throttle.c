@@ -2,6 +2,8 @@
 
 #include "pvbackends/disk/throttle.h"
 
+#include <pthread.h>
+
 #define SAVED_SECONDS 0.1
 
 /* Units are requests or bytes. */
@@ -11,16 +13,18 @@ struct meter {
 };
 
 struct disk_throttle {
-    GMutex mutex;
-    gint limited; /* atomic: there is a limit, and the mutex is worth taking */
-    gint64 now;   /* the time up to which credit was given */
+    disk_throttle_clock *clock;
+    pthread_mutex_t mutex; /* one that ThreadSanitizer understands */
+    gint limited;          /* atomic: there is a limit, and the mutex is worth taking */
+    gint64 now;            /* the time up to which credit was given */
     struct meter requests, bytes;
 };
 
-struct disk_throttle *disk_throttle_new(void)
+struct disk_throttle *disk_throttle_new(disk_throttle_clock *clock)
 {
     struct disk_throttle *throttle = g_new0(struct disk_throttle, 1);
-    g_mutex_init(&throttle->mutex);
+    throttle->clock = clock;
+    pthread_mutex_init(&throttle->mutex, NULL);
     return throttle;
 }
 
@@ -28,7 +32,7 @@ void disk_throttle_free(struct disk_throttle *throttle)
 {
     if (!throttle)
         return;
-    g_mutex_clear(&throttle->mutex);
+    pthread_mutex_destroy(&throttle->mutex);
     g_free(throttle);
 }
 
@@ -52,20 +56,20 @@ static double meter_wait(const struct meter *meter)
 
 void disk_throttle_set(struct disk_throttle *throttle, uint64_t requests, uint64_t bytes)
 {
-    g_mutex_lock(&throttle->mutex);
+    pthread_mutex_lock(&throttle->mutex);
     meter_set(&throttle->requests, requests);
     meter_set(&throttle->bytes, bytes);
-    throttle->now = g_get_monotonic_time();
+    throttle->now = throttle->clock();
     g_atomic_int_set(&throttle->limited, requests || bytes);
-    g_mutex_unlock(&throttle->mutex);
+    pthread_mutex_unlock(&throttle->mutex);
 }
 
 void disk_throttle_get(struct disk_throttle *throttle, uint64_t *requests, uint64_t *bytes)
 {
-    g_mutex_lock(&throttle->mutex);
+    pthread_mutex_lock(&throttle->mutex);
     *requests = throttle->requests.rate;
     *bytes = throttle->bytes.rate;
-    g_mutex_unlock(&throttle->mutex);
+    pthread_mutex_unlock(&throttle->mutex);
 }
 
 gint64 disk_throttle_until(struct disk_throttle *throttle)
@@ -74,8 +78,8 @@ gint64 disk_throttle_until(struct disk_throttle *throttle)
 
     if (!g_atomic_int_get(&throttle->limited))
         return 0;
-    g_mutex_lock(&throttle->mutex);
-    gint64 now = g_get_monotonic_time();
+    pthread_mutex_lock(&throttle->mutex);
+    gint64 now = throttle->clock();
     double seconds = (double)(now - throttle->now) / G_USEC_PER_SEC;
     throttle->now = now;
     meter_credit(&throttle->requests, seconds);
@@ -83,7 +87,7 @@ gint64 disk_throttle_until(struct disk_throttle *throttle)
     double wait = MAX(meter_wait(&throttle->requests), meter_wait(&throttle->bytes));
     if (wait > 0)
         until = now + (gint64)(wait * G_USEC_PER_SEC) + 1;
-    g_mutex_unlock(&throttle->mutex);
+    pthread_mutex_unlock(&throttle->mutex);
     return until;
 }
 
@@ -91,8 +95,8 @@ void disk_throttle_charge(struct disk_throttle *throttle, uint64_t requests, uin
 {
     if (!g_atomic_int_get(&throttle->limited))
         return;
-    g_mutex_lock(&throttle->mutex);
+    pthread_mutex_lock(&throttle->mutex);
     throttle->requests.credit -= requests;
     throttle->bytes.credit -= bytes;
-    g_mutex_unlock(&throttle->mutex);
+    pthread_mutex_unlock(&throttle->mutex);
 }

@@ -15,7 +15,9 @@
 
 struct disk_throttle;
 
-struct disk_throttle *disk_throttle_new(void); /* without a limit */
+/* Without a limit.  CLOCK: the monotonic time in us, g_get_monotonic_time() but for a test. */
+typedef gint64 disk_throttle_clock(void);
+struct disk_throttle *disk_throttle_new(disk_throttle_clock *clock);
 void disk_throttle_free(struct disk_throttle *throttle);
 
 /* Limits a second; 0 is none.  What is owed is forgotten. */

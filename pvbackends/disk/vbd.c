@@ -141,7 +141,7 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
     const struct vbd_role *role = opaque;
     struct vbd *vbd = g_new0(struct vbd, 1);
     vbd->device = device;
-    vbd->throttle = disk_throttle_new();
+    vbd->throttle = disk_throttle_new(g_get_monotonic_time);
     vbd->store = xenbus_device_store(device);
     vbd->path = xenbus_device_path(device);
     vbd->name = xen_store_read(vbd->store, vbd->path, "dev", NULL);
@@ -225,6 +225,8 @@ static void on_queue_halted(void *opaque)
     queue->vbd->halted = true;
 }
 
+static void vbd_changed(void *opaque);
+
 /* Does the change that waits, if nothing uses the medium any more. */
 static void try_change(struct vbd *vbd)
 {
@@ -237,6 +239,7 @@ static void try_change(struct vbd *vbd)
         if (vbd->queues[i].queue)
             disk_queue_resume(vbd->queues[i].queue);
     }
+    vbd_changed(vbd); /* what the toolstack wrote meanwhile */
 }
 
 static void on_queue_paused(void *opaque)
@@ -258,6 +261,7 @@ static void on_queue_stopped(void *opaque)
         return;
     vbd->nr_queues = 0;
     disk_counters_set_queues(vbd->counters, 0);
+    vbd->halted = false;
     xenbus_device_disconnected(vbd->device);
 }
 

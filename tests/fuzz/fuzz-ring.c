@@ -4,12 +4,13 @@
  *
  * Input: one byte that chooses the disk, then commands of one byte and their operands (struct
  * reader); see command().  Checked: each request that was taken is answered once, with its own id
- * and operation and a status that blkif.h knows; nothing is written to guest memory that was not
- * granted for writing, or to a read-only disk.
+ * and operation and a status that blkif.h knows, even if it was kept after an error; nothing is
+ * written to guest memory that was not granted for writing, or to a read-only disk.
  *
  * The engine is the product's, the Xen libraries are the simulator's, the I/O is fake-io.c's.
  */
 
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,18 +52,26 @@ struct disk {
     uint8_t *ring;
     uint32_t req_prod, answered; /* as the guest's driver counts */
     gint error_logged, map_failures;
+    bool hurried; /* it keeps nothing any more */
 };
 
 static const struct {
     const char *protocol;
     bool read_only, discard;
     uint32_t alignment;
-    bool persistent;
+    bool persistent, secure_discard, detect_zeroes, stop_on_error;
 } kinds[] = {
-    { "x86_64-abi", false, true, 1, false }, { "x86_32-abi", false, true, 1, false },
-    { "arm-abi", false, false, 1, false },   { "x86_64-abi", true, false, 1, false },
-    { "x86_64-abi", false, true, 8, false }, { "x86_32-abi", true, false, 4, false },
-    { "x86_64-abi", false, true, 1, true },  { "x86_64-abi", true, false, 1, true },
+    { "x86_64-abi", false, true, 1, false },
+    { "x86_32-abi", false, true, 1, false },
+    { "arm-abi", false, false, 1, false },
+    { "x86_64-abi", true, false, 1, false },
+    { "x86_64-abi", false, true, 8, false },
+    { "x86_32-abi", true, false, 4, false },
+    { "x86_64-abi", false, true, 1, true },
+    { "x86_64-abi", true, false, 1, true },
+    { "x86_64-abi", false, true, 1, false, .secure_discard = true, .detect_zeroes = true },
+    { "x86_32-abi", false, true, 1, false, .stop_on_error = true },
+    { "x86_64-abi", false, true, 1, true, true, true, true },
 };
 
 static struct guest *guest;
@@ -104,6 +113,7 @@ static void open_disk(struct disk *disk)
     memset(disk->ring, 0, GUEST_PAGE);
     disk->req_prod = disk->answered = 0;
     disk->map_failures = 0;
+    disk->hurried = false;
     disk->config.ring_refs = ring_refs;
     disk->engine = disk_engine_open(&disk->config, &error);
     if (!disk->engine)
@@ -132,7 +142,10 @@ static void make_disk(unsigned kind, int fd)
         .limits = { .sectors = disk->medium.sectors,
                     .alignment = kinds[kind].alignment,
                     .read_only = kinds[kind].read_only,
-                    .discard = kinds[kind].discard },
+                    .discard = kinds[kind].discard,
+                    .secure_discard = kinds[kind].secure_discard },
+        .detect_zeroes = kinds[kind].detect_zeroes,
+        .stop_on_error = kinds[kind].stop_on_error,
         .persistent = kinds[kind].persistent,
         .map_failures = &disk->map_failures,
         .error_logged = &disk->error_logged,
@@ -313,6 +326,32 @@ static void turn_until_idle(struct disk_engine *engine)
     g_assert(!disk_engine_arm(engine));
 }
 
+/*
+ * What an administrator or the end of the disk does to a disk that an error has stopped, until it
+ * goes on.  What was kept is answered then.
+ */
+static void resume(struct disk *disk, struct reader *reader)
+{
+    struct disk_engine *engine = disk->engine;
+
+    while (disk_engine_halted(engine)) {
+        uint8_t how = reader->size > 0 ? take_byte(reader) : 0;
+
+        g_assert(disk->config.stop_on_error && !disk->hurried);
+        g_assert(disk_engine_still(engine) && !disk_engine_idle(engine));
+        disk->hurried = how % 4 == 3;
+        fake_io_healthy = how % 4 == 0;
+        if (fake_io_healthy)
+            fake_io_fail(0, 0, 0);
+        if (disk->hurried)
+            disk_engine_hurry(engine);
+        else
+            disk_engine_retry(engine);
+        turn_until_idle(engine);
+        fake_io_healthy = false;
+    }
+}
+
 /* Everything that was pending must be answered, even if there is not memory for all at a time. */
 static void turn(struct disk *disk, struct reader *reader)
 {
@@ -332,6 +371,7 @@ static void turn(struct disk *disk, struct reader *reader)
     turn_until_idle(disk->engine);
     fake_io_holds = false;
     turn_until_idle(disk->engine);
+    resume(disk, reader);
     g_assert(disk_engine_idle(disk->engine));
     disk->answered = header(disk)->rsp_prod;
     if (disk_engine_broken(disk->engine)) {
@@ -342,6 +382,11 @@ static void turn(struct disk *disk, struct reader *reader)
     } else {
         g_assert(pending <= RING_SLOTS);
         check_responses(disk, expected, pending, answered);
+    }
+    if (disk->hurried) {
+        disk_engine_close(disk->engine);
+        open_disk(disk);
+        reader->size = 0;
     }
 }
 
@@ -373,9 +418,18 @@ static void restore_grants(void)
     }
 }
 
+/* Some operations will fail. */
+static void set_faults(struct reader *reader)
+{
+    static const int errors[] = { EIO, ENOSPC, EOPNOTSUPP, EINVAL };
+    uint8_t kinds_of = take_byte(reader), how = take_byte(reader);
+
+    fake_io_fail(kinds_of, how >> 2, errors[how % G_N_ELEMENTS(errors)]);
+}
+
 static void command(struct disk *disk, struct reader *reader)
 {
-    switch (take_byte(reader) % 9) {
+    switch (take_byte(reader) % 10) {
     case 0:
     case 1:
         if (disk->req_prod - disk->answered < RING_SLOTS)
@@ -407,6 +461,9 @@ static void command(struct disk *disk, struct reader *reader)
     case 8:
         write_table(reader);
         break;
+    case 9:
+        set_faults(reader);
+        break;
     }
 }
 
@@ -428,6 +485,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         command(disk, &reader);
     turn(disk, &reader);
     disk->req_prod = header(disk)->req_prod;
+    fake_io_fail(0, 0, 0);
     g_assert(is_filled(constant, CONSTANT_BYTE, PAGES * GUEST_PAGE));
     g_assert(is_filled(private, PRIVATE_BYTE, PAGES * GUEST_PAGE));
     g_assert(!disk->config.limits.read_only || is_filled(disk_image, DISK_BYTE, DISK_BYTES));

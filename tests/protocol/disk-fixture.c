@@ -27,7 +27,7 @@ void fixture_open(struct fixture *f)
     static const struct toolstack_guest guest = { "pv", 1, GUEST_PAGES };
     g_autoptr(GError) error = NULL;
 
-    *f = (struct fixture){ .guest = toolstack_create(&guest) };
+    *f = (struct fixture){ .guest = toolstack_create(&guest), .log_bytes = LOG_BYTES };
     f->directory = g_dir_make_tmp("test-disk-XXXXXX", &error);
     g_assert_no_error(error);
     f->log = g_build_filename(f->directory, "log", NULL);
@@ -52,7 +52,7 @@ void fixture_wait_role(struct fixture *f, int expected, const char *text)
     g_autofree char *log = read_log(f);
 
     f->role = 0;
-    if (status != expected || (text && !strstr(log, text)) || strlen(log) > LOG_BYTES)
+    if (status != expected || (text && !strstr(log, text)) || strlen(log) > f->log_bytes)
         g_error("the role ended with status %d, not %d; in %zu bytes it said (looking for '%s'):\n"
                 "%s",
                 status, expected, strlen(log), text ? text : "", log);
@@ -66,12 +66,8 @@ void fixture_end(struct fixture *f)
     }
     if (f->guest)
         toolstack_destroy(f->guest);
-    for (unsigned i = 0; i < f->nr_disks; i++) {
-        if (f->disks[i].fd >= 0)
-            close(f->disks[i].fd);
-        g_unlink(f->disks[i].path);
-        g_free(f->disks[i].path);
-    }
+    for (unsigned i = 0; i < f->nr_disks; i++)
+        fixture_remove_image(&f->disks[i]);
     g_unlink(f->log);
     g_rmdir(f->directory);
     g_free(f->log);
@@ -117,6 +113,20 @@ static int make_image(const char *path, uint64_t sectors)
     if (fd < 0 || pwrite(fd, data, length, 0) != (ssize_t)length)
         g_error("%s: %s", path, g_strerror(errno));
     return fd;
+}
+
+struct disk_file fixture_make_image(struct fixture *f, const char *name, uint64_t sectors)
+{
+    char *path = g_build_filename(f->directory, name, NULL);
+    return (struct disk_file){ .path = path, .fd = make_image(path, sectors), .sectors = sectors };
+}
+
+void fixture_remove_image(struct disk_file *image)
+{
+    if (image->fd >= 0)
+        close(image->fd);
+    g_unlink(image->path);
+    g_free(image->path);
 }
 
 unsigned fixture_add_special_disk(struct fixture *f, const struct toolstack_disk *disk,
@@ -171,6 +181,55 @@ void fixture_start_role(struct fixture *f)
         fixture_set_state(f, i, XenbusStateInitialising);
         fixture_expect_backend(f, i, XenbusStateInitWait);
     }
+}
+
+struct command fixture_command(struct fixture *f, const char *const *words)
+{
+    g_autofree char *domid = g_strdup_printf("%u", guest_domid(f->guest));
+    g_autoptr(GStrvBuilder) argv = g_strv_builder_new();
+    g_autoptr(GError) error = NULL;
+    struct command made;
+    int fds[2];
+
+    g_strv_builder_add_many(argv, rolemodel, "disk", words[0], domid, NULL);
+    g_strv_builder_addv(argv, (const char **)words + 1);
+    g_auto(GStrv) line = g_strv_builder_end(argv);
+    g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+    g_spawn_async_with_fds(NULL, line, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &made.pid, -1,
+                           fds[1], fds[1], &error);
+    g_assert_no_error(error);
+    close(fds[1]);
+    made.output = fds[0];
+    return made;
+}
+
+int fixture_command_wait(struct command *command, char **text)
+{
+    g_autoptr(GString) said = g_string_new(NULL);
+    char data[1024];
+    ssize_t got;
+
+    while ((got = read(command->output, data, sizeof(data))) > 0)
+        g_string_append_len(said, data, got);
+    close(command->output);
+    *text = g_strdup(said->str);
+    return toolstack_wait(command->pid);
+}
+
+void fixture_command_expect(struct command *command, int status, const char *words)
+{
+    g_autofree char *text = NULL;
+    int found = fixture_command_wait(command, &text);
+
+    if (found != status || !strstr(text, words))
+        g_error("status %d, not %d; it said, without '%s': %s", found, status, words, text);
+}
+
+void fixture_expect_list(struct fixture *f, const char *state, uint64_t mib, const char *medium)
+{
+    g_autofree char *line =
+        g_strdup_printf("\n%-8s %-8s %8" G_GUINT64_FORMAT "  %s\n", "xvda", state, mib, medium);
+    expect_command(f, 0, line, "list");
 }
 
 struct blkfront *fixture_start(struct fixture *f, const struct blkfront_options *options)
@@ -276,6 +335,13 @@ char *fixture_backend_read(struct fixture *f, unsigned disk, const char *node)
 {
     g_autofree char *path = backend_path(f, disk, node);
     return toolstack_read(path);
+}
+
+uint64_t fixture_backend_number(struct fixture *f, unsigned disk, const char *node)
+{
+    g_autofree char *text = fixture_backend_read(f, disk, node);
+    g_assert_nonnull(text);
+    return g_ascii_strtoull(text, NULL, 10);
 }
 
 enum xenbus_state fixture_expect_backend_in(struct fixture *f, unsigned disk, unsigned states)
@@ -413,6 +479,42 @@ unsigned request_take_all(struct blkfront *front, unsigned count, int status)
         with_status += response.status == status;
     }
     return with_status;
+}
+
+int request_page(struct blkfront *front, uint8_t operation, const struct pages *pages,
+                 uint64_t sector)
+{
+    blkif_request_t request = request_for(operation, 1, sector, pages, 1);
+    return request_do(front, &request);
+}
+
+static gpointer run_load(gpointer opaque)
+{
+    struct request_load *load = opaque;
+
+    while (!g_atomic_int_get(&load->end)) {
+        for (unsigned i = 0; i < 16; i++) {
+            blkif_request_t request =
+                request_for(i % 2 ? BLKIF_OP_READ : BLKIF_OP_WRITE, i, i * 64, &load->pages, 8);
+            request_put(load->front, &request);
+        }
+        blkfront_push(load->front, 0);
+        load->bad += 16 - request_take_all(load->front, 16, BLKIF_RSP_OKAY);
+        load->done += 16;
+    }
+    return NULL;
+}
+
+void request_load_start(struct fixture *f, struct request_load *load, struct blkfront *front)
+{
+    *load = (struct request_load){ .front = front, .pages = fixture_pages(f, 8, false) };
+    load->thread = g_thread_new("load", run_load, load);
+}
+
+void request_load_end(struct request_load *load)
+{
+    g_atomic_int_set(&load->end, 1);
+    g_thread_join(load->thread);
 }
 
 void request_expect_none(struct blkfront *front)

@@ -39,6 +39,7 @@ struct fixture {
     struct guest *guest;
     char *directory;
     char *log;              /* of the role */
+    size_t log_bytes;       /* it may have; for a test that asks for more than a guest can */
     const char *options[4]; /* KEY=VALUE of the role: for a test to set before it starts */
     pid_t role;
     struct disk_file disks[DISKS_MAX];
@@ -64,6 +65,10 @@ unsigned fixture_add_disk(struct fixture *f, const char *vdev, uint64_t sectors)
 unsigned fixture_add_special_disk(struct fixture *f, const struct toolstack_disk *disk,
                                   uint64_t sectors);
 
+/* An image as above that is no disk yet; to be removed, or to be put into f->disks. */
+struct disk_file fixture_make_image(struct fixture *f, const char *name, uint64_t sectors);
+void fixture_remove_image(struct disk_file *image);
+
 /* Attaches a disk that was detached, or whose nodes the guest removed. */
 void fixture_reattach_disk(struct fixture *f, unsigned disk);
 
@@ -78,6 +83,32 @@ void fixture_run_role(struct fixture *f);
 
 /* Waits for its end, which must be with status EXPECTED; it must have said TEXT, if not NULL. */
 void fixture_wait_role(struct fixture *f, int expected, const char *text);
+
+/*
+ * `rolemodel disk COMMAND GUEST ARGUMENT...` as a process; WORDS are the command and its arguments,
+ * then NULL.  What it prints is on one pipe, answers and complaints.
+ */
+struct command {
+    GPid pid;
+    int output;
+};
+struct command fixture_command(struct fixture *f, const char *const *words);
+
+/* Its exit status; *TEXT (g_free) is what it has said. */
+int fixture_command_wait(struct command *command, char **text);
+
+/* Its exit status must be STATUS, and it must have said something with WORDS in it. */
+void fixture_command_expect(struct command *command, int status, const char *words);
+
+/* All of that: the command and its arguments are the last. */
+#define expect_command(f, status, words, ...)                                                      \
+    do {                                                                                           \
+        struct command command_ = fixture_command(f, (const char *const[]){ __VA_ARGS__, NULL });  \
+        fixture_command_expect(&command_, status, words);                                          \
+    } while (0)
+
+/* The whole line of `list` about xvda. */
+void fixture_expect_list(struct fixture *f, const char *state, uint64_t mib, const char *medium);
 
 /* Has it said TEXT? */
 bool fixture_role_said(struct fixture *f, const char *text);
@@ -110,6 +141,9 @@ void fixture_check_disk(struct fixture *f, unsigned disk);
 
 /* Node of the backend; g_free(), NULL if it is not there. */
 char *fixture_backend_read(struct fixture *f, unsigned disk, const char *node);
+
+uint64_t fixture_backend_number(struct fixture *f, unsigned disk,
+                                const char *node); /* it is there */
 
 /* Waits until the backend is in STATE, or in one of STATES (bits 1 << state), and says which. */
 void fixture_expect_backend(struct fixture *f, unsigned disk, enum xenbus_state state);
@@ -145,8 +179,23 @@ blkif_request_t request_discard(uint64_t id, uint64_t sector, uint64_t sectors, 
 int request_do(struct blkfront *front, const blkif_request_t *request);
 void request_put(struct blkfront *front, const blkif_request_t *request);
 
+/* The same for one page. */
+int request_page(struct blkfront *front, uint8_t operation, const struct pages *pages,
+                 uint64_t sector);
+
 /* Takes COUNT responses, with ids below COUNT and no id twice; counts those with STATUS. */
 unsigned request_take_all(struct blkfront *front, unsigned count, int status);
+
+/* Reads and writes of 8 pages, a ring full of them at a time, until it is told to end. */
+struct request_load {
+    struct blkfront *front;
+    struct pages pages;
+    GThread *thread;
+    gint end;           /* atomic */
+    unsigned done, bad; /* requests, in the end */
+};
+void request_load_start(struct fixture *f, struct request_load *load, struct blkfront *front);
+void request_load_end(struct request_load *load);
 
 /* Every response that is due has been taken. */
 void request_expect_none(struct blkfront *front);
