@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -53,8 +54,8 @@ struct disk_daemon {
     gint stop; /* atomic */
     gint lost; /* atomic: the last epoch that is */
 
-    GMutex mutex; /* of these: how the first start ended */
-    GCond changed;
+    pthread_mutex_t mutex; /* of these: how the first start ended */
+    pthread_cond_t changed;
     bool started;
     GError *error;
 
@@ -297,11 +298,11 @@ static bool watch(struct disk_daemon *daemon)
 
 static void tell_started(struct disk_daemon *daemon, GError *error)
 {
-    g_mutex_lock(&daemon->mutex);
+    pthread_mutex_lock(&daemon->mutex);
     daemon->error = error;
     daemon->started = true;
-    g_cond_signal(&daemon->changed);
-    g_mutex_unlock(&daemon->mutex);
+    pthread_cond_signal(&daemon->changed);
+    pthread_mutex_unlock(&daemon->mutex);
 }
 
 /* Waits for an image that somebody else still has. */
@@ -421,8 +422,8 @@ static void daemon_free(struct disk_daemon *daemon)
     disk_socket_dir_remove(daemon->directory);
     if (daemon->wake_fd >= 0)
         close(daemon->wake_fd);
-    g_mutex_clear(&daemon->mutex);
-    g_cond_clear(&daemon->changed);
+    pthread_mutex_destroy(&daemon->mutex);
+    pthread_cond_destroy(&daemon->changed);
     g_free(daemon->lib);
     g_free(daemon->directory);
     g_free(daemon->name);
@@ -444,10 +445,10 @@ static bool start(struct disk_daemon *daemon, unsigned domid, GError **error)
     daemon->keeper = g_thread_try_new("disk-keeper", keep, daemon, error);
     if (!daemon->keeper)
         return false;
-    g_mutex_lock(&daemon->mutex);
+    pthread_mutex_lock(&daemon->mutex);
     while (!daemon->started)
-        g_cond_wait(&daemon->changed, &daemon->mutex);
-    g_mutex_unlock(&daemon->mutex);
+        pthread_cond_wait(&daemon->changed, &daemon->mutex);
+    pthread_mutex_unlock(&daemon->mutex);
     if (!daemon->error)
         return true;
     g_thread_join(daemon->keeper);
@@ -463,8 +464,8 @@ struct disk_daemon *disk_daemon_start(const struct disk_daemon_config *config, G
     daemon->read_only = config->read_only;
     daemon->lock_wait_ms = config->lock_wait_ms;
     daemon->log = disk_write_log_new(LOG_CAPACITY);
-    g_mutex_init(&daemon->mutex);
-    g_cond_init(&daemon->changed);
+    pthread_mutex_init(&daemon->mutex, NULL);
+    pthread_cond_init(&daemon->changed, NULL);
     if (start(daemon, config->domid, error))
         return daemon;
     g_prefix_error(error, "%s: ", daemon->name);

@@ -58,7 +58,8 @@ struct nbd_io {
     bool flush_failed;       /* and is sent again with the next tick */
     bool flush_warned;
     bool timer_set;
-    bool deaf; /* what a dead connection says does not count */
+    bool tried; /* to connect to this epoch, since the last tick */
+    bool deaf;  /* what a dead connection says does not count */
     bool hurry;
     gint64 progress; /* in a hurry: when there was some */
 };
@@ -233,11 +234,12 @@ static void connect_to(struct nbd_io *io, unsigned epoch)
     g_autofree char *socket = disk_daemon_socket(io->daemon, epoch);
     struct epoll_event event = { 0 };
 
+    io->epoch = epoch;
+    io->tried = true;
+    io->direction = 0;
     io->nbd = disk_nbd_create(io->lib, NULL);
     if (!io->nbd)
         return;
-    io->epoch = epoch;
-    io->direction = 0;
     if (io->lib->aio_connect_unix(io->nbd, socket) == 0) {
         io->socket = io->lib->aio_get_fd(io->nbd);
         if (io->socket >= 0 && epoll_ctl(io->epoll_fd, EPOLL_CTL_ADD, io->socket, &event) == 0)
@@ -258,7 +260,7 @@ static void follow_daemon(struct nbd_io *io)
 
     if (io->nbd && (is_lost(io) || (epoch != 0 && epoch != io->epoch)))
         lose(io);
-    if (!io->nbd && epoch > io->doomed)
+    if (!io->nbd && epoch > io->doomed && (epoch != io->epoch || !io->tried))
         connect_to(io, epoch);
 }
 
@@ -388,10 +390,11 @@ static void set_timer(struct nbd_io *io)
 {
     bool needed = (!io->nbd && disk_write_log_epoch(io->log) != 0) || io->flush_failed ||
                   (io->hurry && has_work(io));
-    struct itimerspec once = { .it_value.tv_nsec = needed ? TICK_MS * 1000000 : 0 };
-    if (needed || io->timer_set)
-        timerfd_settime(io->timer_fd, 0, &once, NULL);
-    io->timer_set = needed;
+    struct itimerspec once = { .it_value.tv_nsec = TICK_MS * 1000000 };
+    if (!needed || io->timer_set)
+        return;
+    timerfd_settime(io->timer_fd, 0, &once, NULL);
+    io->timer_set = true;
 }
 
 /* Sends what can be sent; the state of everything is as new afterwards. */
@@ -514,7 +517,7 @@ static void nbd_io_acknowledge(struct disk_io *base)
         else if (events[i].data.u32 == SOCKET)
             exchange(io);
         else if (read(io->timer_fd, &ticks, sizeof(ticks)) > 0)
-            io->flush_failed = false;
+            io->timer_set = io->flush_failed = io->tried = false;
     }
     settle_all(io);
     go_on(io);

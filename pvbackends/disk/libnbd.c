@@ -21,6 +21,8 @@ struct libnbd *libnbd_load(GError **error)
         { "nbd_get_errno", offsetof(struct libnbd, get_errno) },
         { "nbd_set_export_name", offsetof(struct libnbd, set_export_name) },
         { "nbd_set_pread_initialize", offsetof(struct libnbd, set_pread_initialize) },
+        { "nbd_set_request_structured_replies",
+          offsetof(struct libnbd, set_request_structured_replies) },
         { "nbd_get_size", offsetof(struct libnbd, get_size) },
         { "nbd_get_block_size", offsetof(struct libnbd, get_block_size) },
         { "nbd_can_multi_conn", offsetof(struct libnbd, can_multi_conn) },

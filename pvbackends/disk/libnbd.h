@@ -20,6 +20,7 @@ struct libnbd {
     __typeof__(nbd_get_errno) *get_errno;
     __typeof__(nbd_set_export_name) *set_export_name;
     __typeof__(nbd_set_pread_initialize) *set_pread_initialize;
+    __typeof__(nbd_set_request_structured_replies) *set_request_structured_replies;
     __typeof__(nbd_get_size) *get_size;
     __typeof__(nbd_get_block_size) *get_block_size;
     __typeof__(nbd_can_multi_conn) *can_multi_conn;

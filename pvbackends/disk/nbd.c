@@ -10,8 +10,12 @@
 struct nbd_handle *disk_nbd_create(const struct libnbd *lib, GError **error)
 {
     struct nbd_handle *nbd = lib->create();
-    /* A read that fails is not delivered, so its buffer need not be cleared before. */
-    if (nbd && lib->set_export_name(nbd, DISK_NBD_EXPORT) == 0 &&
+    /*
+     * A read that fails is not delivered, so its buffer need not be cleared before.  With
+     * structured replies QEMU's server asks for the holes first, and hangs up when a read fails.
+     */
+    if (nbd && lib->set_request_structured_replies(nbd, false) == 0 &&
+        lib->set_export_name(nbd, DISK_NBD_EXPORT) == 0 &&
         lib->set_pread_initialize(nbd, false) == 0)
         return nbd;
     g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot set up NBD: %s",

@@ -2,13 +2,14 @@
 
 #include "pvbackends/disk/write-log.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 struct disk_write_log {
-    GMutex mutex; /* of all below */
+    pthread_mutex_t mutex; /* of all below */
     size_t capacity;
     size_t used;      /* by what is logged and what is under way */
     size_t logged;    /* of that */
@@ -35,7 +36,7 @@ static size_t cost(const struct disk_write *write)
 struct disk_write_log *disk_write_log_new(size_t capacity)
 {
     struct disk_write_log *log = g_new0(struct disk_write_log, 1);
-    g_mutex_init(&log->mutex);
+    pthread_mutex_init(&log->mutex, NULL);
     log->capacity = capacity;
     log->listeners = g_array_new(FALSE, FALSE, sizeof(int));
     return log;
@@ -62,7 +63,7 @@ void disk_write_log_free(struct disk_write_log *log)
         return;
     drop(log, UINT64_MAX);
     g_array_unref(log->listeners);
-    g_mutex_clear(&log->mutex);
+    pthread_mutex_destroy(&log->mutex);
     g_free(log);
 }
 
@@ -81,27 +82,27 @@ static void tell_waiting(struct disk_write_log *log)
 
 void disk_write_log_listen(struct disk_write_log *log, int fd)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     g_array_append_val(log->listeners, fd);
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
 }
 
 void disk_write_log_ignore(struct disk_write_log *log, int fd)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     for (guint i = log->listeners->len; i > 0; i--) {
         if (g_array_index(log->listeners, int, i - 1) == fd)
             g_array_remove_index_fast(log->listeners, i - 1);
     }
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
 }
 
 static void set_epoch(struct disk_write_log *log, unsigned epoch)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     log->epoch = epoch;
     tell_all(log);
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
 }
 
 void disk_write_log_open(struct disk_write_log *log, unsigned epoch)
@@ -116,9 +117,9 @@ void disk_write_log_close(struct disk_write_log *log)
 
 unsigned disk_write_log_epoch(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     unsigned epoch = log->epoch;
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return epoch;
 }
 
@@ -152,7 +153,7 @@ struct disk_write *disk_write_log_begin(struct disk_write_log *log, const struct
     size_t size = sizeof(struct disk_write) + data_length(op);
     struct disk_write *write = NULL;
 
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     if (has_room(log, size) && !overlaps_what_is_under_way(log, op)) {
         write = g_malloc(size);
         *write = (struct disk_write){
@@ -166,7 +167,7 @@ struct disk_write *disk_write_log_begin(struct disk_write_log *log, const struct
     } else {
         log->awaited = true;
     }
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     if (write && op->kind == DISK_IO_WRITE)
         copy_data(write, op);
     return write;
@@ -174,7 +175,7 @@ struct disk_write *disk_write_log_begin(struct disk_write_log *log, const struct
 
 bool disk_write_log_finish(struct disk_write_log *log, struct disk_write *write, unsigned epoch)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     bool good = epoch != 0 && epoch == log->epoch;
     if (good) {
         g_queue_unlink(&log->under_way, &write->link);
@@ -183,78 +184,78 @@ bool disk_write_log_finish(struct disk_write_log *log, struct disk_write *write,
         log->logged += cost(write);
         tell_waiting(log);
     }
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return good;
 }
 
 void disk_write_log_abandon(struct disk_write_log *log, struct disk_write *write)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     g_queue_unlink(&log->under_way, &write->link);
     log->used -= cost(write);
     tell_waiting(log);
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     g_free(write);
 }
 
 uint64_t disk_write_log_mark(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     uint64_t mark = log->last;
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return mark;
 }
 
 bool disk_write_log_flushed(struct disk_write_log *log, uint64_t mark, unsigned epoch)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     bool good = epoch != 0 && epoch == log->epoch;
     if (good) {
         drop(log, mark);
         tell_waiting(log);
     }
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return good;
 }
 
 bool disk_write_log_claim_flush(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     bool ours = !log->flushing && log->logged >= log->capacity / 2;
     if (ours)
         log->flushing = true;
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return ours;
 }
 
 void disk_write_log_release_flush(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     log->flushing = false;
     tell_waiting(log);
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
 }
 
 const GList *disk_write_log_first(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     const GList *first = log->done.head;
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return first;
 }
 
 unsigned disk_write_log_length(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     unsigned length = log->done.length;
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
     return length;
 }
 
 void disk_write_log_clear(struct disk_write_log *log)
 {
-    g_mutex_lock(&log->mutex);
+    pthread_mutex_lock(&log->mutex);
     drop(log, UINT64_MAX);
     tell_waiting(log);
-    g_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->mutex);
 }

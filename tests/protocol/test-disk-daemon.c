@@ -119,6 +119,69 @@ static void test_killed(struct fixture *f)
     model_free(model);
 }
 
+/* The next one dies as well, while it does what the first one took along. */
+static void test_killed_twice(struct fixture *f)
+{
+    struct model *model = model_new();
+    struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
+
+    pid_t daemon = write_rounds(f, model, front, 8, false);
+    for (unsigned i = 0; i < 4; i++) {
+        kill(daemon, SIGKILL);
+        daemon = image_daemon(f, daemon);
+        g_usleep(i * 10000);
+    }
+    write_rounds(f, model, front, 2, false);
+    fixture_close(front);
+    end_and_check(f, model);
+    model_free(model);
+}
+
+#define RACES 1000
+
+/* Reads RACES pages, far from each other, from SECTOR 0 on. */
+static void read_races(struct blkfront *front, uint8_t *data)
+{
+    for (unsigned i = 0; i < RACES; i++)
+        g_assert_cmpint(blkfront_read(front, 0, (uint64_t)i * 64, data + i * SECTOR, SECTOR), ==,
+                        BLKIF_RSP_OKAY);
+}
+
+/* Two queues write the same place at the same time: whichever came last is last ever after. */
+static void test_overlapping(struct fixture *f)
+{
+    static const struct blkfront_options options = { .queues = 2 };
+    g_autofree uint8_t *before = g_malloc(RACES * SECTOR), *after = g_malloc(RACES * SECTOR);
+    blkif_response_t response;
+
+    f->options[0] = "max-queues=2";
+    struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
+    fixture_close(front);
+    front = fixture_connect(f, 0, &options);
+    struct pages pages = fixture_pages(f, 2, false);
+    memset(pages.data, 0x55, GUEST_PAGE);
+    memset(pages.data + GUEST_PAGE, 0xaa, GUEST_PAGE);
+    for (unsigned i = 0; i < RACES; i++) {
+        for (unsigned queue = 0; queue < 2; queue++) {
+            struct pages page = { .refs = { pages.refs[queue] } };
+            blkif_request_t request = request_for(BLKIF_OP_WRITE, i, (uint64_t)i * 64, &page, 1);
+            g_assert_true(blkfront_put(front, queue, &request));
+        }
+        for (unsigned queue = 0; queue < 2; queue++)
+            blkfront_push(front, queue);
+        for (unsigned queue = 0; queue < 2; queue++) {
+            g_assert_true(blkfront_take(front, queue, &response, PATIENCE_MS));
+            g_assert_cmpint(response.status, ==, BLKIF_RSP_OKAY);
+        }
+    }
+    read_races(front, before);
+    kill(image_daemon(f, 0), SIGKILL);
+    read_races(front, after);
+    g_assert_cmpmem(before, RACES * SECTOR, after, RACES * SECTOR);
+    fixture_close(front);
+    end_role(f);
+}
+
 /* All has been acknowledged, nothing flushed, and the guest has closed, when the daemon dies. */
 static void test_killed_when_closed(struct fixture *f)
 {
@@ -319,6 +382,8 @@ static void test_role_killed(struct fixture *f)
 static void add_tests(void)
 {
     fixture_add_test("/disk/daemon/killed", test_killed);
+    fixture_add_test("/disk/daemon/killed/twice", test_killed_twice);
+    fixture_add_test("/disk/daemon/overlapping", test_overlapping);
     fixture_add_test("/disk/daemon/killed/when-closed", test_killed_when_closed);
     fixture_add_test("/disk/daemon/killed/at-the-end", test_killed_at_the_end);
     fixture_add_test("/disk/daemon/killed/while-reading", test_killed_while_reading);

@@ -235,6 +235,38 @@ static void test_json(struct fixture *f)
     g_assert_cmpmem(data, 4096 * SECTOR, expected, 4096 * SECTOR);
 }
 
+/* An error of the storage is the guest's answer, and no more than that. */
+static void test_errors(struct fixture *f)
+{
+    const char *path = image_new_path(f);
+    g_autofree char *params = g_strdup_printf(
+        "aio:json:{\"driver\":\"raw\",\"file\":{\"driver\":\"blkdebug\",\"inject-error\":["
+        "{\"event\":\"none\",\"iotype\":\"write\",\"sector\":64,\"once\":true,\"errno\":28},"
+        "{\"event\":\"none\",\"iotype\":\"read\",\"sector\":128},"
+        "{\"event\":\"none\",\"iotype\":\"flush\",\"once\":true}],"
+        "\"image\":{\"driver\":\"file\",\"filename\":\"%s\"}}}",
+        path);
+    uint8_t data[GUEST_PAGE], read[GUEST_PAGE];
+
+    image_run("truncate -s 16M %s && qemu-io -f raw -c 'write -q 0 1M' %s", path, path);
+    image_use_directory(f);
+    image_attach(f, params, NULL);
+    fixture_start_role(f);
+    struct blkfront *front = fixture_connect(f, 0, NULL);
+    blkfront_pattern(data, 64, sizeof(data), 1);
+    g_assert_cmpint(blkfront_write(front, 0, 64, data, sizeof(data)), ==, BLKIF_RSP_ERROR);
+    g_assert_true(fixture_role_said(f, g_strerror(ENOSPC)));
+    g_assert_cmpint(blkfront_write(front, 0, 64, data, sizeof(data)), ==, BLKIF_RSP_OKAY);
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_cmpint(blkfront_read(front, 0, 128, read, sizeof(read)), ==, BLKIF_RSP_ERROR);
+    g_assert_cmpint(blkfront_read(front, 0, 64, read, sizeof(read)), ==, BLKIF_RSP_OKAY);
+    g_assert_cmpmem(read, sizeof(read), data, sizeof(data));
+    g_assert_cmpint(blkfront_flush(front, 0), ==, BLKIF_RSP_ERROR);
+    g_assert_cmpint(blkfront_flush(front, 0), ==, BLKIF_RSP_OKAY);
+    fixture_close(front);
+    end_role(f);
+}
+
 /* --- refusals --- */
 
 static void refuse(struct fixture *f, const char *params, const char *words)
@@ -331,6 +363,7 @@ static void add_tests(void)
     fixture_add_test("/disk/formats/discard", test_discard);
     fixture_add_test("/disk/formats/queues", test_queues);
     fixture_add_test("/disk/formats/json", test_json);
+    fixture_add_test("/disk/formats/errors", test_errors);
     fixture_add_test("/disk/formats/refused/raw-as-qcow2", test_raw_as_qcow2);
     fixture_add_test("/disk/formats/refused/qcow2-as-vhd", test_qcow2_as_vhd);
     fixture_add_test("/disk/formats/refused/qcow2-as-raw", test_qcow2_as_raw);
