@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Far above what libxl writes; keeps the search for a duplicate key short. */
-#define KEYVALS_MAX 64
+#define KEYVALS_MAX 256
 
 /* Xen's DOMID_FIRST_RESERVED - 1: the highest id that a guest can have. */
 #define DOMID_MAX 0x7fef
@@ -229,6 +229,14 @@ static bool is_name(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
 }
 
+/* A setting's name, or "DEVICE:NAME". */
+static bool is_setting(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    g_autofree char *device = colon ? g_strndup(text, colon - text) : NULL;
+    return is_name(colon ? colon + 1 : text) && (!device || is_name(device));
+}
+
 static bool take_role(struct parse *parse, const char *text, GError **error)
 {
     g_autoptr(GPtrArray) keyvals = keyvals_parse("role", text, NO_KEY, error);
@@ -247,7 +255,7 @@ static bool take_role(struct parse *parse, const char *text, GError **error)
     }
     for (guint i = 1; i < keyvals->len; i++) {
         const struct dm_keyval *keyval = g_ptr_array_index(keyvals, i);
-        if (!is_name(keyval->key) || !keyval->value)
+        if (!is_setting(keyval->key) || !keyval->value)
             return refuse(error,
                           "-role %s: '%s' is not understood (use key=value, and two commas for one "
                           "inside a value)",

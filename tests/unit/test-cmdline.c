@@ -218,6 +218,11 @@ static void test_roles(void)
     g_assert_cmpuint(role_at(cmdline, 1)->settings->len, ==, 0);
     dm_cmdline_free(cmdline);
 
+    cmdline = PARSE_ROLES("-role", "disk,iops=1,xvda:iops=2");
+    g_assert_nonnull(cmdline);
+    assert_setting(role_at(cmdline, 0), 1, "xvda:iops", "2");
+    dm_cmdline_free(cmdline);
+
     assert_refused("-role: 'disk=on' is not understood (use -role disk[,key=value...] or "
                    "-role disk=off)",
                    "-role", "disk=on");
@@ -231,11 +236,14 @@ static void test_roles(void)
     assert_refused("-role disk: '' is not understood", "-role", "disk,=1");
     assert_refused("-role disk: a= is given twice", "-role", "disk,a=1,b=1,a=2");
     assert_refused("-role needs an argument", "-role");
+    assert_refused("'xvda:' is not understood", "-role", "disk,xvda:=1");
+    assert_refused("':iops' is not understood", "-role", "disk,:iops=1");
+    assert_refused("'a:b:c' is not understood", "-role", "disk,a:b:c=1");
 
     g_autoptr(GString) many = g_string_new("disk");
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 300; i++)
         g_string_append_printf(many, ",k%d=1", i);
-    assert_refused("more than 64 settings", "-role", many->str);
+    assert_refused("more than 256 settings", "-role", many->str);
 }
 
 /* Those of libxl's options that take no argument do not swallow a -role. */
