@@ -560,7 +560,9 @@ void disk_engine_use(struct disk_engine *engine, const struct disk_medium *mediu
 
 int disk_engine_fd(struct disk_engine *engine)
 {
-    return disk_io_fd(engine->io);
+    /* The news of what has finished already is not worth a wake-up. */
+    bool wanted = engine->in_flight > 0 || engine->io->driver->works_alone;
+    return wanted ? disk_io_fd(engine->io) : -1;
 }
 
 void disk_engine_acknowledge(struct disk_engine *engine)

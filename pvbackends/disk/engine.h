@@ -82,7 +82,10 @@ void disk_engine_use(struct disk_engine *engine, const struct disk_medium *mediu
 /* Makes long operations end early, as failed, and those that are kept; for the way out. */
 void disk_engine_hurry(struct disk_engine *engine);
 
-/* Readable when I/O may have finished; acknowledge before the next turn. */
+/*
+ * Readable when I/O may have finished; -1 while none can.  Acknowledge before or after a turn, and
+ * have another turn after that.
+ */
 int disk_engine_fd(struct disk_engine *engine);
 void disk_engine_acknowledge(struct disk_engine *engine);
 

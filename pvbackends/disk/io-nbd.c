@@ -532,4 +532,5 @@ const struct disk_io_driver disk_io_nbd = {
     .hurry = nbd_io_hurry,
     .fd = nbd_io_fd,
     .acknowledge = nbd_io_acknowledge,
+    .works_alone = true, /* flushes, and a daemon that was lost */
 };

@@ -65,6 +65,7 @@ struct disk_io_driver {
     void (*hurry)(struct disk_io *io);
     int (*fd)(struct disk_io *io);
     void (*acknowledge)(struct disk_io *io);
+    bool works_alone; /* its descriptor is to be waited for also when nothing is in flight */
 };
 
 extern const struct disk_io_driver disk_io_aio, disk_io_nbd, disk_io_none;

@@ -21,6 +21,9 @@ struct disk_queue {
     guint orders; /* atomic: enum order, from the main context to the thread */
     gint asked;   /* atomic: the thread is to come round */
 
+    /* Of the thread: what it was woken by and has not taken yet. */
+    bool guest_called, medium_called;
+
     /* From the thread to the main context. */
     int news_fd;
     guint news_source;
@@ -69,12 +72,27 @@ static void wait_for_work(struct disk_queue *queue, bool deaf)
     eventfd_t count;
 
     poll(fds, deaf ? 2 : 3, sleep_ms(queue, deaf));
-    if (fds[0].revents)
-        disk_engine_acknowledge(queue->engine);
+    queue->medium_called = fds[0].revents != 0;
     if (fds[1].revents)
         eventfd_read(queue->wake_fd, &count);
-    if (!deaf && fds[2].revents && xen_evtchn_next(queue->evtchn) >= 0)
+    queue->guest_called = !deaf && fds[2].revents;
+}
+
+/*
+ * Takes the events that woke the thread, so that the next can; true if there were any, and then one
+ * more look is needed.  Not before there is nothing left to do: the guest need not wait for it, and
+ * until then its further events cost nobody anything.
+ */
+static bool take_events(struct disk_queue *queue)
+{
+    bool any = queue->guest_called || queue->medium_called;
+
+    if (queue->guest_called && xen_evtchn_next(queue->evtchn) >= 0)
         xen_evtchn_unmask(queue->evtchn, queue->port);
+    if (queue->medium_called)
+        disk_engine_acknowledge(queue->engine);
+    queue->guest_called = queue->medium_called = false;
+    return any;
 }
 
 static void queue_free(struct disk_queue *queue)
@@ -190,7 +208,7 @@ static void serve(struct disk_queue *queue)
             stand_by(queue);
         else if (now & STOP && disk_engine_idle(engine))
             return;
-        else if (!progress && (deaf || !disk_engine_arm(engine)))
+        else if (!progress && !take_events(queue) && (deaf || !disk_engine_arm(engine)))
             wait_for_work(queue, deaf || broken);
     }
 }
