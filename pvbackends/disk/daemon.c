@@ -113,7 +113,7 @@ static struct disk_child *spawn(struct disk_daemon *daemon, const char *socket, 
     struct disk_child *child = disk_child_start(argv, error);
     if (!child)
         g_prefix_error(error, "formats other than raw need " PROGRAM
-                              " (Debian has it in qemu-utils or qemu-system-common): ");
+                              " (Debian has it in qemu-system-common): ");
     return child;
 }
 
@@ -189,9 +189,10 @@ static void drop(struct disk_daemon *daemon)
         return;
     disk_child_signal(daemon->child, SIGKILL);
     /* What the kernel still writes for it must not come after what the next one writes. */
-    while (!disk_child_ended(daemon->child, END_MS)) {
-        g_warning("%s: " PROGRAM " (pid %d) cannot be killed yet: its storage stalls", daemon->name,
-                  disk_child_pid(daemon->child));
+    for (bool warned = false; !disk_child_ended(daemon->child, END_MS); warned = true) {
+        if (!warned)
+            g_warning("%s: " PROGRAM " (pid %d) cannot be killed yet: its storage stalls",
+                      daemon->name, disk_child_pid(daemon->child));
         if (g_atomic_int_get(&daemon->stop) || !daemon->started)
             return;
     }

@@ -339,6 +339,13 @@ static void test_terminated(struct fixture *f)
     model_free(model);
 }
 
+static void await_said(struct fixture *f, const char *text)
+{
+    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
+    while (!fixture_role_said(f, text))
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+}
+
 /* The image is gone when the daemon comes back: the guest waits, and goes on when it is there. */
 static void test_image_away(struct fixture *f)
 {
@@ -349,13 +356,32 @@ static void test_image_away(struct fixture *f)
     pid_t daemon = write_rounds(f, model, front, 2, false);
     image_run("mv %s %s", f->disks[0].path, away);
     kill(daemon, SIGKILL);
-    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
-    while (!fixture_role_said(f, "tried again until it works"))
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    await_said(f, "tried again until it works");
     image_run("mv %s %s", away, f->disks[0].path);
     write_rounds(f, model, front, 2, false);
     fixture_close(front);
     end_and_check(f, model);
+    model_free(model);
+}
+
+/* The guest closes while there is no daemon: what it still asked for fails, nothing else does. */
+static void test_closed_while_away(struct fixture *f)
+{
+    struct model *model = model_new();
+    struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
+    g_autofree char *away = g_strconcat(f->disks[0].path, ".away", NULL);
+    uint32_t places[8];
+
+    pid_t daemon = write_rounds(f, model, front, 2, false);
+    g_autofree struct model *acknowledged = g_memdup2(model, sizeof(*model));
+    struct pages pages = fixture_pages(f, 8, false);
+    image_run("mv %s %s", f->disks[0].path, away);
+    kill(daemon, SIGKILL);
+    await_said(f, "tried again until it works");
+    put_writes(model, front, &pages, places, G_N_ELEMENTS(places));
+    fixture_close(front);
+    image_run("mv %s %s", away, f->disks[0].path);
+    end_and_check(f, acknowledged);
     model_free(model);
 }
 
@@ -393,6 +419,7 @@ static void add_tests(void)
     fixture_add_test("/disk/daemon/stopped/at-the-end", test_stopped_at_the_end);
     fixture_add_test("/disk/daemon/terminated", test_terminated);
     fixture_add_test("/disk/daemon/image-away", test_image_away);
+    fixture_add_test("/disk/daemon/closed-while-away", test_closed_while_away);
     fixture_add_test("/disk/daemon/role-killed", test_role_killed);
 }
 
