@@ -391,6 +391,14 @@ static void device_insert(struct xenbus_device *device)
 
 bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, GError **error)
 {
+    /* The toolstack may have removed its nodes; it still finishes what the guest had asked for. */
+    if (g_hash_table_contains(bus->devices, id)) {
+        g_set_error(
+            error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
+            "%s/%s: the device that was there before still finishes its requests; try again",
+            bus->path, id);
+        return false;
+    }
     struct xenbus_device *device = device_new(bus, id, error);
 
     if (device->frontend && device_start(device, XenbusStateUnknown, error)) {

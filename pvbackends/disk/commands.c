@@ -6,9 +6,11 @@
  */
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pvbackends/disk/disk.h"
-#include "pvbackends/disk/image.h"
+#include "pvbackends/disk/media/image.h"
+#include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 /* A change that was asked for. */
@@ -168,8 +170,31 @@ static bool change_image_size(struct vbd *vbd, uint64_t bytes, GError **error)
 static bool change_raw_size(struct vbd *vbd, uint64_t bytes, GError **error)
 {
     struct disk_medium *medium = vbd_medium(vbd);
-    return disk_medium_resize(medium, bytes / DISK_SECTOR, error) && vbd_use(vbd, medium, error) &&
-           vbd_announce(vbd, error);
+    if (disk_medium_resize(medium, bytes / DISK_SECTOR, error) && vbd_use(vbd, medium, error) &&
+        vbd_announce(vbd, error))
+        return true;
+    g_prefix_error(error, "disk %s: ", vbd_name(vbd));
+    return false;
+}
+
+/* An earlier change has failed, and the medium could not be had again. */
+static bool is_lost(const struct vbd *vbd)
+{
+    return vbd_medium(vbd)->driver == &disk_io_none && !vbd_is_cdrom(vbd);
+}
+
+static bool find_again(struct vbd *vbd, GError **error)
+{
+    g_autofree char *params = g_strdup(vbd_params(vbd));
+    return vbd_insert(vbd, params, error);
+}
+
+static bool look_or_resize(struct vbd *vbd, uint64_t bytes, GError **error)
+{
+    if (is_lost(vbd) && bytes == 0)
+        return find_again(vbd, error);
+    return vbd_medium(vbd)->daemon ? change_image_size(vbd, bytes, error)
+                                   : change_raw_size(vbd, bytes, error);
 }
 
 static void change_size(struct vbd *vbd, void *opaque)
@@ -177,12 +202,9 @@ static void change_size(struct vbd *vbd, void *opaque)
     struct job *job = opaque;
     g_autoptr(GError) error = NULL;
     g_autofree char *text = NULL;
-    bool raw = !vbd_medium(vbd)->daemon;
 
-    if (raw ? change_raw_size(vbd, job->bytes, &error) : change_image_size(vbd, job->bytes, &error))
+    if (look_or_resize(vbd, job->bytes, &error))
         text = g_strdup_printf("%" PRIu64 " bytes", vbd_medium(vbd)->sectors * DISK_SECTOR);
-    else
-        g_prefix_error(&error, "disk %s: ", vbd_name(vbd));
     job_end(job, text, error);
 }
 
@@ -204,12 +226,15 @@ static void resize(struct role_request *request, char *const *argv, void *instan
 
 struct overlay {
     const char *path, *backing, *format;
+    bool made;
 };
 
 static bool make_overlay(void *opaque, GError **error)
 {
-    const struct overlay *overlay = opaque;
-    return disk_image_make_overlay(overlay->path, overlay->backing, overlay->format, error);
+    struct overlay *overlay = opaque;
+    overlay->made =
+        disk_image_make_overlay(overlay->path, overlay->backing, overlay->format, error);
+    return overlay->made;
 }
 
 static void change_to_overlay(struct vbd *vbd, void *opaque)
@@ -225,9 +250,31 @@ static void change_to_overlay(struct vbd *vbd, void *opaque)
         vbd_rework(vbd, params, make_overlay, &overlay, &error))
         text = g_strdup_printf("%s stays as it is now; from here on the disk is %s. Before the "
                                "guest is started again, put it into its configuration: "
-                               "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\"",
+                               "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\". A reboot is "
+                               "not enough: xl would go on with the old file, and what is in the "
+                               "new one would be lost; use xl shutdown and xl create",
                                overlay.backing, job->argument, vbd_name(vbd), job->argument);
+    else if (overlay.made && strcmp(vbd_params(vbd), params) != 0)
+        unlink(overlay.path); /* the guest has not had it */
     job_end(job, text, error);
+}
+
+/* Is there a disk whose image can have an overlay? */
+static bool may_snapshot(const struct vbd *vbd, GError **error)
+{
+    const struct disk_medium *medium = vbd_medium(vbd);
+
+    if (medium->read_only)
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ROFS,
+                    "disk %s: nothing changes on a read-only disk", vbd_name(vbd));
+    else if (medium->sector_size != DISK_SECTOR)
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "disk %s: the guest's partition table is for sectors of %u bytes, and a qcow2 "
+                    "file has sectors of %u; use the snapshots of the storage",
+                    vbd_name(vbd), medium->sector_size, DISK_SECTOR);
+    else
+        return true;
+    return false;
 }
 
 static void snapshot(struct role_request *request, char *const *argv, void *instance)
@@ -242,13 +289,10 @@ static void snapshot(struct role_request *request, char *const *argv, void *inst
         return;
     }
     vbd = find(instance, request, argv[0]);
-    if (vbd && vbd_medium(vbd)->read_only) {
-        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_ROFS,
-                    "disk %s: nothing changes on a read-only disk", argv[0]);
-        role_request_fail(request, error);
-    } else if (vbd) {
+    if (vbd && may_snapshot(vbd, &error))
         run_job(vbd, request, change_to_overlay, argv[1], 0);
-    }
+    else if (vbd)
+        role_request_fail(request, error);
 }
 
 /* --- CD --- */

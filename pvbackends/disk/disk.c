@@ -4,7 +4,7 @@
  *   disk.c     the role
  *   options.c  how it is to serve its disks
  *   commands.c what an administrator can ask of it; attach.c of attaching a disk
- *   vbd.c      one disk: xenstore, medium, negotiation
+ *   vbd.c      one disk: xenstore, medium, negotiation; vbd-change.c changing the medium
  *   frontend.c what the guest's driver asks for
  *   queue.c    one ring: the thread that serves it
  *   engine.c   what is done with a ring's requests, turn by turn
@@ -14,19 +14,23 @@
  *   pool.c     the memory that data passes through
  *   transfer.c data from and to the guest's pages
  *   mappings.c those pages that stay mapped
+ *   counters.c what is counted, in shared memory; meter.c what it says
+ *
+ * and in media/, what is behind a disk:
+ *
+ *   source.c   what the toolstack says about the medium: which kind it is
+ *   medium.c   a file or block device; lock.c its lock; image.c work on image files (qemu-img)
  *   io.c       asynchronous I/O: io-aio.c on files and block devices, io-nbd.c on what a
  *              qemu-storage-daemon serves, io-none.c without a medium
- *   source.c   what the toolstack says about the medium: which of them
- *   image.c    work on image files (qemu-img)
- *   medium.c   the file or block device; lock.c its lock
  *   daemon.c   the qemu-storage-daemon of a medium: child.c its process, socket-dir.c where its
  *              socket is, nbd.c and libnbd.c the protocol
  *   write-log.c what that may not have made durable yet; replay.c does it again
- *   counters.c what is counted, in shared memory; meter.c what it says
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define G_LOG_DOMAIN "disk"
+
+#include <sys/resource.h>
 
 #include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/disk.h"
@@ -52,6 +56,16 @@ static bool options_of(const char *name, struct vbd_options *options, void *opaq
     return disk_options_read(disk->process, name, options, error);
 }
 
+/* A queue has 5 to 8 descriptors: the usual limit of 1024 is for 16 disks with 8 queues. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static void *disk_start(struct role_process *process, GError **error)
 {
     struct vbd_options common;
@@ -60,6 +74,7 @@ static void *disk_start(struct role_process *process, GError **error)
     /* What is wrong for all is said once, and also if there is no disk yet. */
     if (!disk_options_read(process, NULL, &common, error))
         return NULL;
+    raise_descriptor_limit();
     disk_counters_clean(role_process_domid(process));
     struct disk *disk = g_new0(struct disk, 1);
     disk->process = process;

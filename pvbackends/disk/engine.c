@@ -15,7 +15,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/pool.h"
 #include "pvbackends/disk/transfer.h"
 #include "xen/grant.h"
@@ -356,11 +356,30 @@ static int16_t io_status(const struct disk_engine *engine, const struct disk_io_
     return op->error == EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 }
 
+/* A page cache forgets what it could not write, so to flush again proves nothing. */
+static bool forgets(const struct disk_medium *medium)
+{
+    return medium->driver == &disk_io_aio && !medium->direct;
+}
+
+/* It says so once, to one of the queues: from then on no flush of the disk is a good one. */
+static void judge_flush(const struct disk_engine *engine, struct disk_io_op *op)
+{
+    gint *lost = engine->config.flush_lost;
+
+    if (op->kind != DISK_IO_FLUSH || !lost || !forgets(engine->medium))
+        return;
+    if (op->error != 0)
+        g_atomic_int_set(lost, 1);
+    else if (g_atomic_int_get(lost))
+        op->error = EIO;
+}
+
 /* What failed and is tried again later, if an administrator wants it so. */
 static bool hold(struct disk_engine *engine, struct slot *slot)
 {
     if (!engine->config.stop_on_error || engine->hurried || slot->op.error == 0 ||
-        slot->op.error == EOPNOTSUPP)
+        slot->op.error == EOPNOTSUPP || (slot->op.kind == DISK_IO_FLUSH && forgets(engine->medium)))
         return false;
     log_error(engine, &slot->op,
               "the disk stands still until `rolemodel disk resume` tries it again");
@@ -395,6 +414,7 @@ static bool finish_requests(struct disk_engine *engine)
     while ((op = disk_io_reap(engine->io))) {
         struct slot *slot = (struct slot *)((char *)op - offsetof(struct slot, op));
         progress = true;
+        judge_flush(engine, op);
         if (continue_io(engine, slot))
             continue;
         engine->in_flight--;

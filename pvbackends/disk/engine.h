@@ -15,7 +15,7 @@
 #include <glib.h>
 
 #include "pvbackends/disk/counters.h"
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/medium.h"
 #include "pvbackends/disk/request.h"
 #include "pvbackends/disk/ring.h"
 #include "pvbackends/disk/throttle.h"
@@ -36,6 +36,7 @@ struct disk_engine_config {
     bool stop_on_error; /* what fails is kept until disk_engine_retry(), nothing more is taken */
     bool persistent;    /* the frontend grants persistently, and we keep its pages mapped */
     gint *map_failures; /* atomic, the disk's, if so: see mappings.h */
+    gint *flush_lost;   /* atomic, the disk's: a page cache has lost what it should have written */
     gint *error_logged; /* atomic, the disk's: only the first error of its medium is logged */
     struct disk_queue_counters *counters; /* this queue's; NULL: nothing is counted */
 };

@@ -1,51 +1,23 @@
 /* One virtual block device: see vbd.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/vbd.h"
+#include "pvbackends/disk/vbd-private.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/frontend.h"
-#include "pvbackends/disk/io.h"
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/io.h"
+#include "pvbackends/disk/media/medium.h"
 #include "pvbackends/disk/queue.h"
-#include "pvbackends/disk/source.h"
+#include "pvbackends/disk/media/source.h"
 
 /*
  * After `xl reboot` the guest's former device model may still be finishing its last writes; xl
  * itself waits for us for 60 s, an administrator not that long.
  */
 #define LOCK_WAIT_MS 4000
-
-struct vbd {
-    struct xenbus_device *device;
-    struct xen_store *store;
-    const char *path;                       /* of the backend's nodes */
-    char *name;                             /* as the guest's configuration has it: xvda */
-    bool cdrom, read_only, discard_enabled; /* as the toolstack has it */
-    struct disk_medium *medium;
-    char *params; /* of it, as the toolstack has them */
-    struct vbd_options options;
-    struct disk_counters *counters; /* NULL if there is no room for them */
-    struct vbd_queue {
-        struct vbd *vbd;
-        struct disk_queue *queue; /* NULL when it has stopped */
-    } queues[DISK_QUEUES_MAX];
-    unsigned nr_queues;  /* 0 unless connected */
-    unsigned nr_stopped; /* of these */
-    unsigned nr_paused;  /* of the others */
-    bool broken;         /* one of them */
-    bool halted;         /* one of them, by an error */
-    gint error_logged;   /* atomic: the queues' */
-    gint map_failures;   /* the same */
-
-    struct disk_throttle *throttle;
-
-    vbd_change_fn *change; /* waits until the queues stand still */
-    void *change_opaque;
-};
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
 {
@@ -57,7 +29,7 @@ static bool vbd_wants(struct xenbus_device *device, void *opaque)
     return name && g_str_has_prefix(name, role->vdev_prefix);
 }
 
-static struct disk_medium *open_medium(const struct vbd *vbd, const char *params, GError **error)
+struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error)
 {
     const char *colon = params ? strchr(params, ':') : NULL;
     const struct disk_source source = {
@@ -85,13 +57,12 @@ static bool read_configuration(struct vbd *vbd, GError **error)
     vbd->cdrom = g_strcmp0(type, "cdrom") == 0;
     vbd->read_only = vbd->cdrom || mode[0] != 'w';
     vbd->discard_enabled = discard;
-    vbd->medium = open_medium(vbd, params, error);
+    vbd->medium = vbd_open_medium(vbd, params, error);
     vbd->params = g_steal_pointer(&params);
     return vbd->medium != NULL;
 }
 
-/* What requests must fit as long as the medium is this one. */
-static struct disk_limits limits_of(const struct vbd *vbd, const struct disk_medium *medium)
+struct disk_limits vbd_limits(const struct vbd *vbd, const struct disk_medium *medium)
 {
     bool discard = vbd->discard_enabled && !medium->read_only && medium->discard;
 
@@ -102,7 +73,7 @@ static struct disk_limits limits_of(const struct vbd *vbd, const struct disk_med
                                  .secure_discard = discard && medium->secure_discard };
 }
 
-static void describe(const struct vbd *vbd)
+void vbd_describe(const struct vbd *vbd)
 {
     const struct disk_medium *medium = vbd->medium;
     g_autofree char *manner = disk_medium_manner(medium);
@@ -112,7 +83,7 @@ static void describe(const struct vbd *vbd)
     else
         g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, medium->path,
                   medium->sectors / 2048, medium->read_only ? "read-only" : "read-write", manner,
-                  limits_of(vbd, medium).discard ? ", discard" : "");
+                  vbd_limits(vbd, medium).discard ? ", discard" : "");
 }
 
 static void vbd_remove(void *opaque)
@@ -156,7 +127,7 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
     }
     open_counters(vbd);
     disk_throttle_set(vbd->throttle, vbd->options.iops, vbd->options.bytes_per_second);
-    describe(vbd);
+    vbd_describe(vbd);
     return vbd;
 }
 
@@ -174,15 +145,18 @@ static bool vbd_publish(void *opaque, GError **error)
     struct vbd *vbd = opaque;
     const struct disk_medium *medium = vbd->medium;
     const struct vbd_options *options = &vbd->options;
-    const struct disk_limits limits = limits_of(vbd, medium);
+    const struct disk_limits limits = vbd_limits(vbd, medium);
     unsigned info =
         (vbd->cdrom ? VDISK_CDROM | VDISK_REMOVABLE : 0) | (medium->read_only ? VDISK_READONLY : 0);
 
+    if (vbd->discard_offered && !publish_number(vbd, "feature-discard", limits.discard, error))
+        return false;
     if (limits.discard &&
         (!publish_number(vbd, "feature-discard", 1, error) ||
          !publish_number(vbd, "discard-granularity", medium->discard_granularity, error) ||
          !publish_number(vbd, "discard-alignment", medium->discard_alignment, error)))
         return false;
+    vbd->discard_offered |= limits.discard;
     if (limits.secure_discard && !publish_number(vbd, "discard-secure", 1, error))
         return false;
     if (medium->physical != medium->sector_size &&
@@ -225,28 +199,11 @@ static void on_queue_halted(void *opaque)
     queue->vbd->halted = true;
 }
 
-static void vbd_changed(void *opaque);
-
-/* Does the change that waits, if nothing uses the medium any more. */
-static void try_change(struct vbd *vbd)
-{
-    if (!vbd->change || vbd->nr_paused + vbd->nr_stopped < vbd->nr_queues)
-        return;
-    vbd_change_fn *change = g_steal_pointer(&vbd->change);
-    change(vbd, vbd->change_opaque);
-    vbd->nr_paused = 0;
-    for (unsigned i = 0; i < vbd->nr_queues; i++) {
-        if (vbd->queues[i].queue)
-            disk_queue_resume(vbd->queues[i].queue);
-    }
-    vbd_changed(vbd); /* what the toolstack wrote meanwhile */
-}
-
 static void on_queue_paused(void *opaque)
 {
     struct vbd_queue *queue = opaque;
     queue->vbd->nr_paused++;
-    try_change(queue->vbd);
+    vbd_try_change(queue->vbd);
 }
 
 static void on_queue_stopped(void *opaque)
@@ -256,7 +213,7 @@ static void on_queue_stopped(void *opaque)
 
     queue->queue = NULL;
     vbd->nr_stopped++;
-    try_change(vbd);
+    vbd_try_change(vbd);
     if (vbd->nr_stopped < vbd->nr_queues)
         return;
     vbd->nr_queues = 0;
@@ -282,13 +239,14 @@ static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned
                     .ring_refs = frontend->queues[number].ring_refs,
                     .nr_ring_pages = frontend->nr_ring_pages,
                     .medium = vbd->medium,
-                    .limits = limits_of(vbd, vbd->medium),
+                    .limits = vbd_limits(vbd, vbd->medium),
                     .throttle = vbd->throttle,
                     .detect_zeroes =
-                        vbd->options.detect_zeroes && limits_of(vbd, vbd->medium).discard,
+                        vbd->options.detect_zeroes && vbd_limits(vbd, vbd->medium).discard,
                     .stop_on_error = vbd->options.stop_on_error,
                     .persistent = frontend->persistent,
                     .map_failures = &vbd->map_failures,
+                    .flush_lost = &vbd->flush_lost,
                     .error_logged = &vbd->error_logged,
                     .counters = disk_counters_queue(vbd->counters, number) },
         .port = frontend->queues[number].port,
@@ -371,159 +329,6 @@ struct disk_throttle *vbd_throttle(struct vbd *vbd)
 bool vbd_is_cdrom(const struct vbd *vbd)
 {
     return vbd->cdrom;
-}
-
-bool vbd_change(struct vbd *vbd, vbd_change_fn *change, void *opaque, GError **error)
-{
-    if (vbd->change) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
-                    "disk %s: another change waits until the disk's requests are finished",
-                    vbd->name);
-        return false;
-    }
-    vbd->change = change;
-    vbd->change_opaque = opaque;
-    for (unsigned i = 0; i < vbd->nr_queues; i++) {
-        if (vbd->queues[i].queue)
-            disk_queue_pause(vbd->queues[i].queue);
-    }
-    try_change(vbd);
-    return true;
-}
-
-/* The I/O of each queue on MEDIUM, all or none. */
-static bool open_io(const struct vbd *vbd, const struct disk_medium *medium,
-                    struct disk_io *io[DISK_QUEUES_MAX], GError **error)
-{
-    for (unsigned i = 0; i < vbd->nr_queues; i++) {
-        if (!vbd->queues[i].queue)
-            continue;
-        io[i] = disk_engine_open_io(disk_queue_engine(vbd->queues[i].queue), medium, error);
-        if (!io[i]) {
-            while (i-- > 0)
-                disk_io_close(io[i]);
-            return false;
-        }
-    }
-    return true;
-}
-
-bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error)
-{
-    struct disk_io *io[DISK_QUEUES_MAX] = { NULL };
-    const struct disk_limits limits = limits_of(vbd, medium);
-    bool other = medium != vbd->medium;
-
-    if (other && !open_io(vbd, medium, io, error))
-        return false;
-    for (unsigned i = 0; i < vbd->nr_queues; i++) {
-        if (vbd->queues[i].queue)
-            disk_engine_use(disk_queue_engine(vbd->queues[i].queue), medium, &limits, io[i]);
-    }
-    if (other)
-        disk_medium_close(vbd->medium);
-    vbd->medium = medium;
-    g_atomic_int_set(&vbd->error_logged, 0);
-    return true;
-}
-
-static bool write_params_at(struct xen_store *store, const char *dir, const char *params,
-                            GError **error)
-{
-    g_autofree char *old = xen_store_read(store, dir, "params", NULL);
-    return !old || strcmp(old, params) == 0 ||
-           xen_store_write(store, dir, "params", error, "%s", params);
-}
-
-/* In the toolstack's own note as well.  What it has removed meanwhile stays removed. */
-static bool write_params(struct xen_store *store, void *opaque, GError **error)
-{
-    const struct vbd *vbd = opaque;
-    g_autofree char *note = g_strdup_printf(
-        "/libxl/%u/device/vbd/%s", xenbus_device_domid(vbd->device), strrchr(vbd->path, '/') + 1);
-    return write_params_at(store, vbd->path, vbd->params, error) &&
-           write_params_at(store, note, vbd->params, error);
-}
-
-static bool note_params(struct vbd *vbd, const char *params, GError **error)
-{
-    g_autofree char *old = g_steal_pointer(&vbd->params);
-    vbd->params = g_strdup(params);
-    describe(vbd);
-    return xen_store_transaction(vbd->store, write_params, vbd, error);
-}
-
-/* Opens the medium of PARAMS and takes it. */
-static bool use_params(struct vbd *vbd, const char *params, GError **error)
-{
-    struct disk_medium *medium = open_medium(vbd, params, error);
-
-    if (medium && vbd_use(vbd, medium, error))
-        return true;
-    disk_medium_close(medium);
-    return false;
-}
-
-bool vbd_insert(struct vbd *vbd, const char *params, GError **error)
-{
-    if (!use_params(vbd, params, error)) {
-        g_prefix_error(error, "disk %s: ", vbd->name);
-        return false;
-    }
-    return note_params(vbd, params, error) && vbd_announce(vbd, error);
-}
-
-/* What failed is told; that the old medium cannot be had either is worse. */
-static void restore(struct vbd *vbd)
-{
-    g_autoptr(GError) error = NULL;
-    if (!use_params(vbd, vbd->params, &error))
-        g_critical("disk %s: its medium is gone, the guest's requests fail: %s; shut the guest "
-                   "down and look after the image",
-                   vbd->name, error->message);
-}
-
-bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *opaque,
-                GError **error)
-{
-    if (!vbd_use(vbd, disk_medium_empty(), error))
-        return false;
-    if (work(opaque, error) && use_params(vbd, params, error))
-        return note_params(vbd, params, error) && vbd_announce(vbd, error);
-    g_prefix_error(error, "disk %s: ", vbd->name);
-    restore(vbd);
-    return false;
-}
-
-const char *vbd_params(const struct vbd *vbd)
-{
-    return vbd->params;
-}
-
-static void follow_params(struct vbd *vbd, void *opaque)
-{
-    g_autofree char *params = opaque;
-    g_autoptr(GError) error = NULL;
-
-    if (vbd_insert(vbd, params, &error))
-        return;
-    g_warning("%s; the drive has what it had", error->message);
-    g_free(vbd->params);
-    vbd->params = g_steal_pointer(&params); /* once */
-}
-
-/* `xl cd-insert` and `xl cd-eject` write other params. */
-static void vbd_changed(void *opaque)
-{
-    struct vbd *vbd = opaque;
-    g_autofree char *params = NULL;
-
-    if (!vbd->cdrom || vbd->change)
-        return;
-    params = xen_store_read(vbd->store, vbd->path, "params", NULL);
-    if (!params || strcmp(params, vbd->params) == 0)
-        return;
-    vbd_change(vbd, follow_params, g_steal_pointer(&params), NULL);
 }
 
 const char *vbd_state(const struct vbd *vbd)

@@ -9,7 +9,7 @@
 #ifndef DISK_VBD_H
 #define DISK_VBD_H
 
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/medium.h"
 #include "pvbackends/disk/throttle.h"
 #include "pvbackends/xenbus.h"
 
@@ -57,8 +57,8 @@ bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error);
 bool vbd_insert(struct vbd *vbd, const char *params, GError **error);
 
 /*
- * In a change: closes the medium, has WORK done on it, and takes the one that PARAMS say.  If
- * something fails, the disk has its old medium again.
+ * In a change: closes the medium, all of it durable, has WORK done on it, and takes the one that
+ * PARAMS say.  If something fails, the disk has its old medium again.
  */
 typedef bool vbd_work_fn(void *opaque, GError **error);
 bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *opaque,

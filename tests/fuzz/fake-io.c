@@ -1,7 +1,7 @@
 /*
- * The disk role's I/O (pvbackends/disk/io.h) for fuzzers and tests, in the place of io-aio.c: done
- * at once, delivered last in, first out; the disk's last sector is bad.  To set up and tear down
- * the kernel's asynchronous I/O takes longer than a thousand inputs.
+ * The disk role's I/O (pvbackends/disk/media/io.h) for fuzzers and tests, in the place of io-aio.c:
+ * done at once, delivered last in, first out; the disk's last sector is bad.  To set up and tear
+ * down the kernel's asynchronous I/O takes longer than a thousand inputs.
  */
 
 #include "tests/fuzz/fake-io.h"

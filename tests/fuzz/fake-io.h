@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <glib.h>
 
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 
 /* While it is set, nothing that was done is delivered. */
 extern bool fake_io_holds;

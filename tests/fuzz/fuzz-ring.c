@@ -18,7 +18,7 @@
 #include <xen/grant_table.h>
 
 #include "pvbackends/disk/engine.h"
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 #include "tests/fuzz/fake-io.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/host.h"

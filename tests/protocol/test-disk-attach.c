@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "tests/protocol/disk-fixture.h"
+#include "tests/protocol/image-fixture.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #define START_SECTORS (8 * MIB_SECTORS)
@@ -171,6 +172,38 @@ static void test_attach_cd(struct fixture *f)
     fixture_close(front);
 }
 
+/* xl takes the disk away by force while its requests hang, and another comes in its place. */
+static void test_attach_early(struct fixture *f)
+{
+    start_for_attach(f, false);
+    const char *path = image_new_path(f);
+    unsigned other = make_second(f, 51728);
+    struct pages pages = fixture_pages(f, 1, false);
+    blkif_request_t request = request_for(BLKIF_OP_READ, 0, 0, &pages, 1);
+
+    image_run("qemu-img create -q -f qcow2 %s 1M", path);
+    f->disks[0].devid = 51728;
+    attach(f, 0, "", "format=qcow2,vdev=xvdb,target=", path);
+    struct blkfront *front = fixture_connect(f, 0, NULL);
+    pid_t daemon = image_daemon(f, 0);
+    kill(daemon, SIGSTOP);
+    request_put(front, &request);
+    blkfront_push(front, 0);
+    toolstack_destroy_disks(guest_domid(f->guest));
+    attach(f, 1, "still finishes its requests", "vdev=xvdb,target=", f->disks[other].path);
+    kill(daemon, SIGCONT);
+    blkfront_abandon(front);
+    fixture_await_unlocked(&f->disks[other]);
+    for (bool attached = false; !attached;) {
+        g_autofree char *spec = g_strconcat("vdev=xvdb,target=", f->disks[other].path, NULL);
+        struct command command = fixture_command(f, (const char *const[]){ "attach", spec, NULL });
+        g_autofree char *text = NULL;
+        attached = fixture_command_wait(&command, &text) == 0;
+        g_assert_true(attached || strstr(text, "still finishes"));
+    }
+    fixture_check_disk(f, other);
+}
+
 static void add_tests(void)
 {
     fixture_add_test("/disk/attach/attach", test_attach);
@@ -179,6 +212,7 @@ static void add_tests(void)
     fixture_add_test("/disk/attach/wrong", test_attach_wrong);
     fixture_add_test("/disk/attach/wrong-first", test_attach_wrong_first);
     fixture_add_test("/disk/attach/cd", test_attach_cd);
+    fixture_add_test("/disk/attach/early", test_attach_early);
 }
 
 int main(int argc, char **argv)

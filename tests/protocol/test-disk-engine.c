@@ -38,7 +38,7 @@ struct fixture {
     struct disk_engine *engine;
     struct disk_throttle *throttle;
     blkif_front_ring_t ring;
-    gint error_logged;
+    gint error_logged, flush_lost;
     char *answers; /* since they were looked at last, in their order */
 };
 
@@ -54,6 +54,7 @@ static struct disk_medium medium_make(const char *name)
                                   .fd = memfd_create(name, MFD_CLOEXEC),
                                   .sectors = MEDIUM_SECTORS,
                                   .sector_size = DISK_SECTOR,
+                                  .direct = true,
                                   .discard = true };
     g_assert_cmpint(ftruncate(medium.fd, MEDIUM_SECTORS * DISK_SECTOR), ==, 0);
     return medium;
@@ -92,6 +93,7 @@ static void set_up(struct fixture *f, gconstpointer unused)
                                              .medium = &f->a,
                                              .limits = limits_of(&f->a),
                                              .throttle = f->throttle,
+                                             .flush_lost = &f->flush_lost,
                                              .error_logged = &f->error_logged };
     fake_io_log = g_string_new(NULL);
     fake_io_holds = false;
@@ -451,6 +453,24 @@ static void test_stop_hurry(struct fixture *f, gconstpointer unused)
     expect(f, "aW24", "3!");
 }
 
+/* A page cache has forgotten what a flush that failed should have written. */
+static void test_flush_lost(struct fixture *f, gconstpointer unused)
+{
+    f->a.direct = false;
+    start_stopping(f);
+    fake_io_fail(FLUSH, 1, EIO);
+    put(f, BLKIF_OP_FLUSH_DISKCACHE, 1, 0, 0);
+    expect(f, "aF", "1!"); /* and not kept: a second attempt would go well */
+    g_assert_false(disk_engine_halted(f->engine));
+    put(f, BLKIF_OP_WRITE, 2, 8, 1);
+    expect(f, "aW8", "2");
+    put(f, BLKIF_OP_FLUSH_DISKCACHE, 1, 0, 0);
+    expect(f, "aF", "1!");
+    engine_open(f); /* the guest comes back, or it is another queue */
+    put(f, BLKIF_OP_WRITE_BARRIER, 1, 8, 1);
+    expect(f, "aF", "1!");
+}
+
 /* A barrier that stops where it is goes on from there, and what is behind it waits. */
 static void test_stop_barrier(struct fixture *f, gconstpointer unused)
 {
@@ -620,6 +640,7 @@ int main(int argc, char **argv)
     add("/disk-engine/stop-many", test_stop_many);
     add("/disk-engine/stop-unsupported", test_stop_unsupported);
     add("/disk-engine/stop-hurry", test_stop_hurry);
+    add("/disk-engine/flush-lost", test_flush_lost);
     add("/disk-engine/stop-barrier", test_stop_barrier);
     add("/disk-engine/use", test_use);
     add("/disk-engine/use-kept", test_use_kept);

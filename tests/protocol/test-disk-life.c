@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define IN_FLIGHT 32
@@ -420,6 +421,32 @@ static void test_second_role(struct fixture *f)
     fixture_check_disk(f, 0);
 }
 
+/* The usual limit is too low for many disks with many queues; here a lower one for some. */
+static void test_descriptors(struct fixture *f)
+{
+    static const struct blkfront_options options = { .queues = 8 };
+    struct blkfront *fronts[3];
+    struct rlimit before, low;
+
+    f->options[0] = "max-queues=8";
+    fixture_add_disk(f, "xvda", 256);
+    fixture_add_disk(f, "xvdb", 256);
+    fixture_add_disk(f, "xvdc", 256);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    low = before;
+    low.rlim_cur = 64;
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &low), ==, 0);
+    fixture_run_role(f);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(fronts); i++) {
+        fixture_expect_backend(f, i, XenbusStateInitWait);
+        fixture_settle(f, i);
+        fronts[i] = fixture_connect(f, i, &options);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(fronts); i++)
+        fixture_close(fronts[i]);
+}
+
 static void add_tests(void)
 {
     fixture_add_test("/disk/life/firmware", test_firmware);
@@ -438,6 +465,7 @@ static void add_tests(void)
     fixture_add_test("/disk/life/two-disks", test_two_disks);
     fixture_add_test("/disk/life/reconnect-in-use", test_reconnect_in_use);
     fixture_add_test("/disk/life/second-role", test_second_role);
+    fixture_add_test("/disk/life/descriptors", test_descriptors);
 }
 
 int main(int argc, char **argv)

@@ -13,7 +13,7 @@
 #include <xen/grant_table.h>
 
 #include "pvbackends/disk/engine.h"
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 #include "tests/fuzz/host.h"
 
 #define RING_SLOTS 32

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h"
 
 #define SECTORS 64

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/lock.h"
+#include "pvbackends/disk/media/lock.h"
 
 struct fixture {
     char *path;

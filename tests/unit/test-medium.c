@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/io.h"
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/io.h"
+#include "pvbackends/disk/media/medium.h"
 
 #define SIZE (1 << 20)
 

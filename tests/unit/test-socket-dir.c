@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/socket-dir.h"
+#include "pvbackends/disk/media/socket-dir.h"
 
 static void test_life(void)
 {
@@ -45,9 +45,9 @@ static void test_left_behind(void)
         _exit(0);
     g_assert_cmpint(waitpid(gone, NULL, 0), ==, gone);
     g_autofree char *guest = g_build_filename(run, "5", NULL);
-    g_autofree char *stale = g_strdup_printf("%s/disk-%d-abcdef", guest, gone);
+    g_autofree char *stale = g_strdup_printf("%s/daemon-%d-abcdef", guest, gone);
     g_autofree char *socket = disk_socket_dir_name(stale, 1);
-    g_autofree char *ours = g_strdup_printf("%s/disk-%d-abcdef", guest, getpid());
+    g_autofree char *ours = g_strdup_printf("%s/daemon-%d-abcdef", guest, getpid());
     g_autofree char *other = g_strdup_printf("%s/other-%d", guest, gone);
 
     g_setenv("ROLEMODEL_RUN_DIR", run, TRUE);

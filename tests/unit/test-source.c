@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/source.h"
+#include "pvbackends/disk/media/source.h"
 
 static json_t *describe(const char *params, bool read_only, char **format)
 {

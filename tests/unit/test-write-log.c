@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/write-log.h"
+#include "pvbackends/disk/media/write-log.h"
 
 #define SECTOR 512
 #define EPOCH 7

@@ -1,7 +1,7 @@
 /* The file or block device behind a disk: see medium.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/medium.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +14,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/daemon.h"
-#include "pvbackends/disk/io.h"
-#include "pvbackends/disk/lock.h"
+#include "pvbackends/disk/media/daemon.h"
+#include "pvbackends/disk/media/io.h"
+#include "pvbackends/disk/media/lock.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 #define DIRECT_ALIGNMENT 4096 /* of memory, enough for every device */

@@ -10,8 +10,8 @@
 #ifndef DISK_REPLAY_H
 #define DISK_REPLAY_H
 
-#include "pvbackends/disk/child.h"
-#include "pvbackends/disk/nbd.h"
+#include "pvbackends/disk/media/child.h"
+#include "pvbackends/disk/media/nbd.h"
 
 #define DISK_REPLAY_PATIENCE_MS 15000
 

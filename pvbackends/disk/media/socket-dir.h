@@ -1,6 +1,6 @@
 /*
- * Where the role's sockets are: a directory of its own, that nobody else may enter, in
- * $ROLEMODEL_RUN_DIR (or /run/rolemodel) and there in the guest's, DOMID.
+ * Where the role's sockets are: a directory of its own, that nobody else may enter, in the guest's
+ * (role_run.h).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 #include <glib.h>
 
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/medium.h"
 
 enum disk_io_kind {
     DISK_IO_READ,
@@ -86,5 +86,11 @@ struct disk_io_op *disk_io_reap(struct disk_io *io);
 /* Readable when operations may have finished; read it with disk_io_acknowledge() before reaping. */
 int disk_io_fd(struct disk_io *io);
 void disk_io_acknowledge(struct disk_io *io);
+
+/*
+ * Makes durable what has been answered on MEDIUM, which nobody uses meanwhile.  It waits: for a
+ * file as long as that takes, for a daemon that does not answer 5 s.
+ */
+bool disk_io_flush_medium(const struct disk_medium *medium, GError **error);
 
 #endif

@@ -1,7 +1,7 @@
 /* I/O on a file or a block device: libaio, and a helper thread for what it cannot do. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 
 #include <errno.h>
 #include <libaio.h>

@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 #include "xen/error.h"
 
 struct none {

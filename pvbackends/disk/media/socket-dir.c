@@ -1,6 +1,6 @@
 /* Directories for sockets: see socket-dir.h. */
 
-#include "pvbackends/disk/socket-dir.h"
+#include "pvbackends/disk/media/socket-dir.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -9,10 +9,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "role_run.h"
 #include "xen/error.h"
 
 /* Those of this process are PREFIX PID - something. */
-#define PREFIX "disk-"
+#define PREFIX "daemon-"
 
 /* What names of sockets add. */
 #define NAME_ROOM strlen("/4294967295")
@@ -49,8 +50,7 @@ static void remove_stale(const char *parent)
 
 char *disk_socket_dir_make(unsigned domid, GError **error)
 {
-    const char *run = g_getenv("ROLEMODEL_RUN_DIR");
-    g_autofree char *parent = g_strdup_printf("%s/%u", run ? run : "/run/rolemodel", domid);
+    g_autofree char *parent = role_run_path(domid, NULL);
     g_autofree char *directory = g_strdup_printf("%s/" PREFIX "%d-XXXXXX", parent, getpid());
 
     if (strlen(directory) + NAME_ROOM >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
@@ -59,10 +59,8 @@ char *disk_socket_dir_make(unsigned domid, GError **error)
                     directory);
         return NULL;
     }
-    if (g_mkdir_with_parents(parent, 0700) < 0) {
-        xen_set_error(error, "cannot make %s", parent);
+    if (!role_run_make(domid, error))
         return NULL;
-    }
     remove_stale(parent);
     if (!g_mkdtemp(directory)) {
         xen_set_error(error, "cannot make a directory in %s", parent);

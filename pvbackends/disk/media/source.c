@@ -1,7 +1,7 @@
 /* Which medium the toolstack means: see source.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/source.h"
+#include "pvbackends/disk/media/source.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/daemon.h"
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/daemon.h"
+#include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
 #define FORMAT_MAX 32

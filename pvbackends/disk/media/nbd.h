@@ -10,8 +10,8 @@
 #ifndef DISK_NBD_H
 #define DISK_NBD_H
 
-#include "pvbackends/disk/libnbd.h"
-#include "pvbackends/disk/write-log.h"
+#include "pvbackends/disk/media/libnbd.h"
+#include "pvbackends/disk/media/write-log.h"
 
 /* The name of the export that every server of ours has. */
 #define DISK_NBD_EXPORT "disk"

@@ -1,6 +1,6 @@
 /* What is written but not yet durable: see write-log.h. */
 
-#include "pvbackends/disk/write-log.h"
+#include "pvbackends/disk/media/write-log.h"
 
 #include <pthread.h>
 #include <string.h>

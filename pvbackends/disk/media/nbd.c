@@ -1,6 +1,6 @@
 /* NBD connections: see nbd.h. */
 
-#include "pvbackends/disk/nbd.h"
+#include "pvbackends/disk/media/nbd.h"
 
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 

@@ -11,7 +11,7 @@
 #ifndef DISK_SOURCE_H
 #define DISK_SOURCE_H
 
-#include "pvbackends/disk/medium.h"
+#include "pvbackends/disk/media/medium.h"
 
 struct disk_source {
     const char *params;

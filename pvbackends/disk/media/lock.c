@@ -1,7 +1,7 @@
 /* Image locks: see lock.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/lock.h"
+#include "pvbackends/disk/media/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

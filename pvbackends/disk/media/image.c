@@ -1,6 +1,6 @@
 /* Work on image files: see image.h. */
 
-#include "pvbackends/disk/image.h"
+#include "pvbackends/disk/media/image.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /* Helper programs: see child.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/child.h"
+#include "pvbackends/disk/media/child.h"
 
 #include <errno.h>
 #include <fcntl.h>

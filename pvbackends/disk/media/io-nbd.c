@@ -10,7 +10,7 @@
  */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,8 +19,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/daemon.h"
-#include "pvbackends/disk/nbd.h"
+#include "pvbackends/disk/media/daemon.h"
+#include "pvbackends/disk/media/nbd.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 #include "xen/error.h"
 
@@ -329,6 +329,12 @@ static bool settle(struct nbd_io *io, struct disk_io_op *op)
 {
     g_queue_unlink(&io->back, &op->nbd.link);
     if (op->error == 0 && changes_medium(op) && op->nbd.done < op->sectors) {
+        io->progress = g_get_monotonic_time();
+        if (io->hurry && op->kind == DISK_IO_DISCARD) { /* in pieces, and nobody needs the rest */
+            op->error = ECANCELED;
+            finish(io, op);
+            return true;
+        }
         g_queue_push_tail_link(&io->sent, &op->nbd.link);
         send_commands(io, op);
         return true;

@@ -1,6 +1,6 @@
 /* Doing again what was lost: see replay.h. */
 
-#include "pvbackends/disk/replay.h"
+#include "pvbackends/disk/media/replay.h"
 
 #include <errno.h>
 #include <sys/socket.h>

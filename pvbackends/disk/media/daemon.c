@@ -1,7 +1,7 @@
 /* The keeper of a qemu-storage-daemon: see daemon.h. */
 
 #define G_LOG_DOMAIN "disk"
-#include "pvbackends/disk/daemon.h"
+#include "pvbackends/disk/media/daemon.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -11,8 +11,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/replay.h"
-#include "pvbackends/disk/socket-dir.h"
+#include "pvbackends/disk/media/replay.h"
+#include "pvbackends/disk/media/socket-dir.h"
 #include "xen/error.h"
 
 #define PROGRAM "qemu-storage-daemon"

@@ -19,7 +19,7 @@
 #ifndef DISK_WRITE_LOG_H
 #define DISK_WRITE_LOG_H
 
-#include "pvbackends/disk/io.h"
+#include "pvbackends/disk/media/io.h"
 
 struct disk_write_log;
 

@@ -1,6 +1,6 @@
 /* Loading libnbd: see libnbd.h. */
 
-#include "pvbackends/disk/libnbd.h"
+#include "pvbackends/disk/media/libnbd.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>
