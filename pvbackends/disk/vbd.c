@@ -92,6 +92,7 @@ static void vbd_remove(void *opaque)
     disk_medium_close(vbd->medium);
     disk_throttle_free(vbd->throttle);
     g_free(vbd->params);
+    g_free(vbd->refused_params);
     disk_counters_close(vbd->counters);
     g_free(vbd->name);
     g_free(vbd);
