@@ -11,8 +11,8 @@ const char *const disk_option_keys[] = {
     "detect-zeroes",
     "hotplug",
     "iops",
-    "max-queues",
     "max-indirect-segments",
+    "max-queues",
     "max-ring-page-order",
     "on-error",
     "persistent",
@@ -21,8 +21,15 @@ const char *const disk_option_keys[] = {
 };
 
 const char *const disk_device_option_keys[] = {
-    "bytes-per-second",    "detect-zeroes", "iops",       "max-queues", "max-indirect-segments",
-    "max-ring-page-order", "on-error",      "persistent", NULL,
+    "bytes-per-second",
+    "detect-zeroes",
+    "iops",
+    "max-indirect-segments",
+    "max-queues",
+    "max-ring-page-order",
+    "on-error",
+    "persistent",
+    NULL,
 };
 
 /* Where options are looked up: those of the disk come first. */
