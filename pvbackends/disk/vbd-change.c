@@ -97,8 +97,9 @@ static bool write_params(struct xen_store *store, void *opaque, GError **error)
 
 static bool note_params(struct vbd *vbd, const char *params, GError **error)
 {
-    g_autofree char *old = g_steal_pointer(&vbd->params);
-    vbd->params = g_strdup(params);
+    char *noted = g_strdup(params); /* first: it may be the old one */
+    g_free(vbd->params);
+    vbd->params = noted;
     vbd_describe(vbd);
     return xen_store_transaction(vbd->store, write_params, vbd, error);
 }
