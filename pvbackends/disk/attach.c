@@ -16,7 +16,6 @@
 #define XVD_MAJOR 202
 
 struct attachment {
-    struct disk *disk;
     unsigned domid, devid;
     char *vdev, *params;
     bool read_only, cdrom, discard;
@@ -182,7 +181,7 @@ static bool remove_device(struct xen_store *store, void *opaque, GError **error)
 
 bool disk_attach(struct disk *disk, const char *spec, GError **error)
 {
-    g_auto(attachment) a = { .disk = disk, .domid = role_process_domid(disk->process) };
+    g_auto(attachment) a = { .domid = role_process_domid(disk->process) };
     struct xen_store *store = role_process_store(disk->process);
 
     if (!parse_spec(&a, spec, error))

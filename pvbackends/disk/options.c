@@ -6,31 +6,12 @@
 #include "pvbackends/disk/frontend.h" /* what can be offered */
 #include "pvbackends/disk/request.h"
 
-const char *const disk_option_keys[] = {
-    "bytes-per-second",
-    "detect-zeroes",
-    "hotplug",
-    "iops",
-    "max-indirect-segments",
-    "max-queues",
-    "max-ring-page-order",
-    "on-error",
-    "persistent",
-    "vdev",
-    NULL,
-};
+#define DEVICE_KEYS                                                                                \
+    "bytes-per-second", "detect-zeroes", "iops", "max-indirect-segments", "max-queues",            \
+        "max-ring-page-order", "on-error", "persistent"
 
-const char *const disk_device_option_keys[] = {
-    "bytes-per-second",
-    "detect-zeroes",
-    "iops",
-    "max-indirect-segments",
-    "max-queues",
-    "max-ring-page-order",
-    "on-error",
-    "persistent",
-    NULL,
-};
+const char *const disk_option_keys[] = { "hotplug", DEVICE_KEYS, "vdev", NULL };
+const char *const disk_device_option_keys[] = { DEVICE_KEYS, NULL };
 
 /* Where options are looked up: those of the disk come first. */
 struct lookup {
