@@ -203,8 +203,9 @@ static void disconnect(struct nbd_io *io)
     if (!io->nbd)
         return;
     io->deaf = true;
+    /* This closes the socket, and that takes it out of the epoll set; it may have been closed
+     * already, and its number another thread's. */
     io->lib->aio_disconnect(io->nbd, 0);
-    epoll_ctl(io->epoll_fd, EPOLL_CTL_DEL, io->socket, NULL);
     io->lib->close(g_steal_pointer(&io->nbd));
     io->deaf = false;
     while ((op = g_queue_peek_tail(&io->sent))) {
