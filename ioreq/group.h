@@ -2,7 +2,7 @@
  * A group of vCPUs and the thread that serves them: it sleeps until Xen sends an event, looks at
  * the slots of its vCPUs, has their requests done and tells Xen.
  *
- * While requests come quickly it looks at the slots without sleeping (ioreq/poll.h).  Events that
+ * While requests come quickly it looks at the slots without sleeping (xen/poll.h).  Events that
  * come meanwhile are left pending, and so cost nobody anything; before it sleeps it takes them,
  * lets their ports fire again and then looks once more.  A request is there if the slot says so,
  * whatever events came: none is lost, and none is served twice.

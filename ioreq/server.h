@@ -37,7 +37,7 @@ struct ioreq_server *ioreq_server_new(unsigned domid, GError **error);
 struct ioreq_server *ioreq_server_new_buffered(unsigned domid, GError **error);
 
 /*
- * Whether to look for requests without sleeping where that pays (ioreq/poll.h): "auto", which is
+ * Whether to look for requests without sleeping where that pays (xen/poll.h): "auto", which is
  * also what NULL means and what a server does if nobody asks, or "off"; anything else is an error.
  * Before start.  For the value of a role's option "poll".
  */

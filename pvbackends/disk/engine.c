@@ -505,6 +505,20 @@ bool disk_engine_arm(struct disk_engine *engine)
     return !engine->broken && !engine->starved && !waits(engine) && disk_ring_arm(&engine->ring);
 }
 
+enum disk_engine_look disk_engine_look(struct disk_engine *engine)
+{
+    if (engine->broken || engine->throttled_until > 0 || engine->nr_held > 0)
+        return DISK_ENGINE_UNKNOWN;
+    if (engine->in_flight > 0) {
+        enum disk_io_look io = disk_io_look(engine->io);
+        if (io != DISK_IO_NOTHING)
+            return io == DISK_IO_FINISHED ? DISK_ENGINE_WORK : DISK_ENGINE_UNKNOWN;
+    }
+    if (engine->starved || engine->barrier)
+        return DISK_ENGINE_NOTHING;
+    return disk_ring_pending(&engine->ring) != 0 ? DISK_ENGINE_WORK : DISK_ENGINE_NOTHING;
+}
+
 gint64 disk_engine_due(const struct disk_engine *engine)
 {
     return engine->throttled_until;

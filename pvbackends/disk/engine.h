@@ -54,6 +54,13 @@ bool disk_engine_turn(struct disk_engine *engine, bool take, bool *notify);
 /* Asks the guest for an event with its next request; true if one has arrived that can be taken. */
 bool disk_engine_arm(struct disk_engine *engine);
 
+/*
+ * Is there something for a turn, as far as can be seen without a system call?  UNKNOWN: only the
+ * descriptors tell, or only time.
+ */
+enum disk_engine_look { DISK_ENGINE_NOTHING, DISK_ENGINE_WORK, DISK_ENGINE_UNKNOWN };
+enum disk_engine_look disk_engine_look(struct disk_engine *engine);
+
 /* The monotonic time (us) of the next turn if the throttle lets nothing be taken before; else 0. */
 gint64 disk_engine_due(const struct disk_engine *engine);
 

@@ -8,7 +8,7 @@
 
 #define DEVICE_KEYS                                                                                \
     "bytes-per-second", "detect-zeroes", "iops", "max-indirect-segments", "max-queues",            \
-        "max-ring-page-order", "on-error", "persistent"
+        "max-ring-page-order", "on-error", "persistent", "poll"
 
 const char *const disk_option_keys[] = { "hotplug", DEVICE_KEYS, "vdev", NULL };
 const char *const disk_device_option_keys[] = { DEVICE_KEYS, NULL };
@@ -66,14 +66,16 @@ bool disk_options_read(struct role_process *process, const char *name, struct vb
                        GError **error)
 {
     static const char *const on_off[] = { "off", "on" }, *const off_on[] = { "on", "off" },
+                             *const auto_off[] = { "auto", "off" },
                              *const on_error[] = { "report", "stop" };
     const struct lookup lookup = { process, name }, common = { process, NULL };
     guint64 queues, order, segments;
-    bool no_hotplug;
+    bool no_hotplug, no_poll;
 
     *options = (struct vbd_options){ 0 };
     if (!read_word(&common, "hotplug", off_on, &no_hotplug, error) ||
         !read_word(&lookup, "persistent", on_off, &options->persistent, error) ||
+        !read_word(&lookup, "poll", auto_off, &no_poll, error) ||
         !read_word(&lookup, "detect-zeroes", on_off, &options->detect_zeroes, error) ||
         !read_word(&lookup, "on-error", on_error, &options->stop_on_error, error) ||
         !read_number(&lookup, "max-queues", 1, DISK_QUEUES_MAX, default_queues(process), &queues,
@@ -86,6 +88,7 @@ bool disk_options_read(struct role_process *process, const char *name, struct vb
         !read_number(&lookup, "bytes-per-second", 0, G_MAXINT64, 0, &options->bytes_per_second,
                      error))
         return false;
+    options->poll = !no_poll;
     options->max_queues = queues;
     options->max_ring_page_order = order;
     options->max_indirect_segments = segments;

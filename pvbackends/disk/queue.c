@@ -10,6 +10,13 @@
 
 #include "xen/error.h"
 #include "xen/evtchn.h"
+#include "xen/poll.h"
+
+/*
+ * No look for work is longer.  One that saves a wake-up of some tens of microseconds never gets
+ * near it, because it would not pay; where all is slow, as under an emulator of machines, it does.
+ */
+#define LOOK_MAX_NS 2000000
 
 struct disk_queue {
     struct disk_queue_config config;
@@ -23,6 +30,9 @@ struct disk_queue {
 
     /* Of the thread: what it was woken by and has not taken yet. */
     bool guest_called, medium_called;
+    struct xen_poll poll;
+    bool idle;           /* nothing was left to do at the last turn */
+    uint64_t idle_since; /* by xen_poll_clock(); 0 if nobody wants to know */
 
     /* From the thread to the main context. */
     int news_fd;
@@ -93,6 +103,36 @@ static bool take_events(struct disk_queue *queue)
         disk_engine_acknowledge(queue->engine);
     queue->guest_called = queue->medium_called = false;
     return any;
+}
+
+/* How long it took until there was something to do again is what polling is judged by. */
+static void note_progress(struct disk_queue *queue, bool progress)
+{
+    bool was_idle = queue->idle;
+
+    queue->idle = !progress && disk_engine_look(queue->engine) != DISK_ENGINE_UNKNOWN;
+    if (queue->idle && !was_idle)
+        queue->idle_since = xen_poll_measures(&queue->poll) ? xen_poll_clock() : 0;
+    else if (progress && was_idle && queue->idle_since)
+        xen_poll_request(&queue->poll, xen_poll_clock() - queue->idle_since, XEN_POLL_WOKEN);
+    else if (progress && was_idle)
+        xen_poll_unmeasured(&queue->poll);
+}
+
+static bool is_wanted(void *opaque)
+{
+    struct disk_queue *queue = opaque;
+    return orders(queue) & (STOP | PAUSE | RETRY) || g_atomic_int_get(&queue->asked) ||
+           disk_engine_look(queue->engine) != DISK_ENGINE_NOTHING;
+}
+
+/* Looks for work for as long as that pays; true if there is some. */
+static bool look(struct disk_queue *queue)
+{
+    if (!queue->idle || !xen_poll_look(&queue->poll, queue->idle_since, is_wanted, queue))
+        return false;
+    queue->idle = false;
+    return true;
 }
 
 static void queue_free(struct disk_queue *queue)
@@ -203,12 +243,14 @@ static void serve(struct disk_queue *queue)
         bool progress = disk_engine_turn(engine, !deaf, &notify);
         if (notify)
             xen_evtchn_notify(queue->evtchn, queue->port);
+        note_progress(queue, progress);
         report(queue, &broken, &halted);
         if (now & PAUSE && disk_engine_still(engine))
             stand_by(queue);
         else if (now & STOP && disk_engine_idle(engine))
             return;
-        else if (!progress && !take_events(queue) && (deaf || !disk_engine_arm(engine)))
+        else if (!progress && (deaf || !look(queue)) && !take_events(queue) &&
+                 (deaf || !disk_engine_arm(engine)))
             wait_for_work(queue, deaf || broken);
     }
 }
@@ -249,6 +291,7 @@ struct disk_queue *disk_queue_open(const struct disk_queue_config *config, GErro
     struct disk_queue *queue = g_new0(struct disk_queue, 1);
     queue->config = *config;
     queue->wake_fd = queue->news_fd = -1;
+    xen_poll_init(&queue->poll, config->poll ? LOOK_MAX_NS : 0);
     if (set_up(queue, error)) {
         queue->thread = g_thread_try_new(config->engine.name, queue_thread, queue, error);
         if (queue->thread)

@@ -29,6 +29,7 @@ struct disk_queue_events {
 struct disk_queue_config {
     struct disk_engine_config engine;
     uint32_t port; /* the frontend's event channel */
+    bool poll;     /* look for work without sleeping where it pays: see xen/poll.h */
     const struct disk_queue_events *events;
     void *opaque;
 };

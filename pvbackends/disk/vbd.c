@@ -251,6 +251,7 @@ static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned
                     .error_logged = &vbd->error_logged,
                     .counters = disk_counters_queue(vbd->counters, number) },
         .port = frontend->queues[number].port,
+        .poll = vbd->options.poll,
         .events = &queue_events,
         .opaque = &vbd->queues[number],
     };

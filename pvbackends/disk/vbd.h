@@ -21,6 +21,7 @@ struct vbd_options {
     unsigned max_ring_page_order;    /* at most DISK_RING_ORDER_MAX */
     unsigned max_indirect_segments;  /* at most DISK_SEGMENTS_MAX; 0: no indirect requests */
     bool persistent;                 /* keep mapped what a frontend grants */
+    bool poll;                       /* look for work without sleeping where it pays */
     bool detect_zeroes;              /* turn writes of zeroes into discards, where these are on */
     bool stop_on_error;              /* keep what fails until vbd_resume() */
     uint64_t iops, bytes_per_second; /* limits; 0: none */

@@ -2,76 +2,77 @@
 
 #include <glib.h>
 
-#include "ioreq/poll.h"
+#include "xen/poll.h"
 
 #define US 1000
+#define MAX_NS (50 * US)
 
-static struct ioreq_poll fresh(void)
+static struct xen_poll fresh(void)
 {
-    struct ioreq_poll poll;
-    ioreq_poll_init(&poll, true);
+    struct xen_poll poll;
+    xen_poll_init(&poll, MAX_NS);
     return poll;
 }
 
 /* COUNT requests, each GAP after the answer before. */
-static void feed(struct ioreq_poll *poll, unsigned count, uint64_t gap, enum ioreq_poll_how how)
+static void feed(struct xen_poll *poll, unsigned count, uint64_t gap, enum xen_poll_how how)
 {
     for (unsigned i = 0; i < count; i++)
-        ioreq_poll_request(poll, gap, how);
+        xen_poll_request(poll, gap, how);
 }
 
 /* One that came with an event, as the group reports it; true if it had to be measured. */
-static bool feed_asleep(struct ioreq_poll *poll, uint64_t gap)
+static bool feed_asleep(struct xen_poll *poll, uint64_t gap)
 {
-    bool measures = ioreq_poll_measures(poll);
+    bool measures = xen_poll_measures(poll);
     if (measures)
-        feed(poll, 1, gap, IOREQ_POLL_WOKEN);
+        feed(poll, 1, gap, XEN_POLL_WOKEN);
     else
-        ioreq_poll_unmeasured(poll);
+        xen_poll_unmeasured(poll);
     return measures;
 }
 
 static void test_off(void)
 {
-    struct ioreq_poll poll;
-    ioreq_poll_init(&poll, false);
-    feed(&poll, 1000, 1 * US, IOREQ_POLL_WOKEN);
+    struct xen_poll poll;
+    xen_poll_init(&poll, 0);
+    feed(&poll, 1000, 1 * US, XEN_POLL_WOKEN);
     for (unsigned i = 0; i < 1000; i++)
         g_assert_false(feed_asleep(&poll, 1 * US));
-    g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
+    g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
 }
 
 /* One that looks already. */
-static struct ioreq_poll looking(uint64_t asleep)
+static struct xen_poll looking(uint64_t asleep)
 {
-    struct ioreq_poll poll = fresh();
-    feed(&poll, IOREQ_POLL_REST_MIN, asleep, IOREQ_POLL_WOKEN);
-    g_assert_cmpuint(ioreq_poll_window(&poll), >, 0);
+    struct xen_poll poll = fresh();
+    feed(&poll, XEN_POLL_REST_MIN, asleep, XEN_POLL_WOKEN);
+    g_assert_cmpuint(xen_poll_window(&poll), >, 0);
     return poll;
 }
 
 /* It has to know how requests come while it sleeps before it looks. */
 static void test_start(void)
 {
-    struct ioreq_poll poll = fresh();
-    for (unsigned i = 0; i < IOREQ_POLL_REST_MIN; i++) {
-        g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
-        feed(&poll, 1, 5 * US, IOREQ_POLL_WOKEN);
+    struct xen_poll poll = fresh();
+    for (unsigned i = 0; i < XEN_POLL_REST_MIN; i++) {
+        g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
+        feed(&poll, 1, 5 * US, XEN_POLL_WOKEN);
     }
-    g_assert_cmpuint(ioreq_poll_window(&poll), >, 0);
+    g_assert_cmpuint(xen_poll_window(&poll), >, 0);
 }
 
 static void test_window(void)
 {
     static const uint64_t gaps[] = { 0, 100, 5 * US, 10 * US, 15 * US, 30 * US, 37 * US };
     for (unsigned i = 0; i < G_N_ELEMENTS(gaps); i++) {
-        struct ioreq_poll poll = looking(50 * US);
-        g_assert_cmpuint(ioreq_poll_window(&poll), ==, IOREQ_POLL_MAX_NS);
-        feed(&poll, 100, gaps[i], IOREQ_POLL_SEEN);
-        uint64_t window = ioreq_poll_window(&poll);
-        g_assert_cmpuint(window, >=, MAX(gaps[i], IOREQ_POLL_MIN_NS));
-        g_assert_cmpuint(window, <=, IOREQ_POLL_MAX_NS);
-        g_assert_cmpuint(window, <=, MAX(4 * gaps[i], IOREQ_POLL_MIN_NS));
+        struct xen_poll poll = looking(50 * US);
+        g_assert_cmpuint(xen_poll_window(&poll), ==, MAX_NS);
+        feed(&poll, 100, gaps[i], XEN_POLL_SEEN);
+        uint64_t window = xen_poll_window(&poll);
+        g_assert_cmpuint(window, >=, MAX(gaps[i], XEN_POLL_MIN_NS));
+        g_assert_cmpuint(window, <=, MAX_NS);
+        g_assert_cmpuint(window, <=, MAX(4 * gaps[i], XEN_POLL_MIN_NS));
     }
 }
 
@@ -80,29 +81,29 @@ static void test_slow(void)
 {
     static const uint64_t gaps[] = { 60 * US, 1000 * US, UINT64_MAX };
     for (unsigned i = 0; i < G_N_ELEMENTS(gaps); i++) {
-        struct ioreq_poll poll = fresh();
+        struct xen_poll poll = fresh();
         unsigned measured = 0;
         for (unsigned k = 0; k < 100000; k++) {
             measured += feed_asleep(&poll, gaps[i]);
-            g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
+            g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
         }
         g_assert_cmpuint(measured, <, 100000 / 7);
         /* Idle for so long, it is soon as quick as ever. */
         unsigned quick = 0;
-        while (ioreq_poll_window(&poll) == 0) {
+        while (xen_poll_window(&poll) == 0) {
             feed_asleep(&poll, 1 * US);
-            g_assert_cmpuint(++quick, <=, 2 * IOREQ_POLL_REST_SLOW);
+            g_assert_cmpuint(++quick, <=, 2 * XEN_POLL_REST_SLOW);
         }
     }
 }
 
 /* How many requests have to come before it looks again; fails if it does not. */
-static unsigned rest_of(struct ioreq_poll *poll)
+static unsigned rest_of(struct xen_poll *poll)
 {
     unsigned requests = 0;
-    while (ioreq_poll_window(poll) == 0) {
+    while (xen_poll_window(poll) == 0) {
         feed_asleep(poll, 8 * US);
-        g_assert_cmpuint(++requests, <=, IOREQ_POLL_REST_MAX);
+        g_assert_cmpuint(++requests, <=, XEN_POLL_REST_MAX);
     }
     return requests;
 }
@@ -110,47 +111,47 @@ static unsigned rest_of(struct ioreq_poll *poll)
 /* It stays with what pays, and leaves what does not, after a trial. */
 static void test_pays(void)
 {
-    struct ioreq_poll poll = looking(8 * US);
-    feed(&poll, 100000, 5 * US, IOREQ_POLL_SEEN);
-    g_assert_cmpuint(ioreq_poll_window(&poll), >, 0);
-    feed(&poll, 200, 7 * US, IOREQ_POLL_SEEN); /* as when the host gets busy */
-    g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
-    g_assert_cmpuint(rest_of(&poll), <=, 2 * IOREQ_POLL_REST_MIN);
+    struct xen_poll poll = looking(8 * US);
+    feed(&poll, 100000, 5 * US, XEN_POLL_SEEN);
+    g_assert_cmpuint(xen_poll_window(&poll), >, 0);
+    feed(&poll, 200, 7 * US, XEN_POLL_SEEN); /* as when the host gets busy */
+    g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
+    g_assert_cmpuint(rest_of(&poll), <=, 2 * XEN_POLL_REST_MIN);
 
     /* Each time it takes longer to try again. */
     unsigned rest = 0;
     for (unsigned i = 0; i < 20; i++) {
-        feed(&poll, IOREQ_POLL_TRIAL - 1, 9 * US, IOREQ_POLL_SEEN);
-        g_assert_cmpuint(ioreq_poll_window(&poll), >, 0);
-        feed(&poll, 1, 9 * US, IOREQ_POLL_SEEN);
+        feed(&poll, XEN_POLL_TRIAL - 1, 9 * US, XEN_POLL_SEEN);
+        g_assert_cmpuint(xen_poll_window(&poll), >, 0);
+        feed(&poll, 1, 9 * US, XEN_POLL_SEEN);
         unsigned next = rest_of(&poll);
-        g_assert_cmpuint(next, ==, rest ? MIN(2 * rest, IOREQ_POLL_REST_MAX) : next);
+        g_assert_cmpuint(next, ==, rest ? MIN(2 * rest, XEN_POLL_REST_MAX) : next);
         rest = next;
     }
-    g_assert_cmpuint(rest, ==, IOREQ_POLL_REST_MAX);
+    g_assert_cmpuint(rest, ==, XEN_POLL_REST_MAX);
 }
 
 /* Nothing comes any more. */
 static void test_failures(void)
 {
-    struct ioreq_poll poll = looking(8 * US);
-    for (unsigned i = 0; i < IOREQ_POLL_PATIENCE; i++) {
-        g_assert_cmpuint(ioreq_poll_window(&poll), >, 0);
-        ioreq_poll_failed(&poll);
+    struct xen_poll poll = looking(8 * US);
+    for (unsigned i = 0; i < XEN_POLL_PATIENCE; i++) {
+        g_assert_cmpuint(xen_poll_window(&poll), >, 0);
+        xen_poll_failed(&poll);
     }
-    g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
-    g_assert_cmpuint(rest_of(&poll), ==, 2 * IOREQ_POLL_REST_MIN);
+    g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
+    g_assert_cmpuint(rest_of(&poll), ==, 2 * XEN_POLL_REST_MIN);
 }
 
 /* One look in vain for every COUNT requests that were seen: whether it still looks. */
 static bool survives(unsigned count)
 {
-    struct ioreq_poll poll = looking(8 * US);
-    for (unsigned i = 0; i < 1000 && ioreq_poll_window(&poll) > 0; i++) {
-        feed(&poll, count, 1 * US, IOREQ_POLL_SEEN);
-        ioreq_poll_failed(&poll);
+    struct xen_poll poll = looking(8 * US);
+    for (unsigned i = 0; i < 1000 && xen_poll_window(&poll) > 0; i++) {
+        feed(&poll, count, 1 * US, XEN_POLL_SEEN);
+        xen_poll_failed(&poll);
     }
-    return ioreq_poll_window(&poll) > 0;
+    return xen_poll_window(&poll) > 0;
 }
 
 static void test_mixed(void)
@@ -161,12 +162,12 @@ static void test_mixed(void)
     g_assert_false(survives(0));
 
     /* A request that came with an event after a failure is no success. */
-    struct ioreq_poll poll = looking(8 * US);
-    for (unsigned k = 0; k < IOREQ_POLL_PATIENCE; k++) {
-        ioreq_poll_failed(&poll);
-        feed(&poll, 1, 1 * US, IOREQ_POLL_WOKEN);
+    struct xen_poll poll = looking(8 * US);
+    for (unsigned k = 0; k < XEN_POLL_PATIENCE; k++) {
+        xen_poll_failed(&poll);
+        feed(&poll, 1, 1 * US, XEN_POLL_WOKEN);
     }
-    g_assert_cmpuint(ioreq_poll_window(&poll), ==, 0);
+    g_assert_cmpuint(xen_poll_window(&poll), ==, 0);
 }
 
 /*
@@ -175,14 +176,14 @@ static void test_mixed(void)
  */
 static void test_busy_host(void)
 {
-    struct ioreq_poll poll = fresh();
+    struct xen_poll poll = fresh();
     uint64_t spent = 0;
     for (unsigned i = 0; i < 1000000; i++) {
-        feed(&poll, 1, 5 * US, IOREQ_POLL_WOKEN);
-        uint64_t window = ioreq_poll_window(&poll);
+        feed(&poll, 1, 5 * US, XEN_POLL_WOKEN);
+        uint64_t window = xen_poll_window(&poll);
         spent += window;
         if (window > 0)
-            ioreq_poll_failed(&poll);
+            xen_poll_failed(&poll);
     }
     g_assert_cmpuint(spent, >, 0);
     g_assert_cmpuint(spent, <, 20000 * US);

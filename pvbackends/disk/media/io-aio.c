@@ -274,6 +274,19 @@ static struct disk_io_op *aio_reap(struct disk_io *base)
     return op;
 }
 
+static enum disk_io_look aio_look(struct disk_io *base)
+{
+    const struct aio *io = aio_of(base);
+    const struct results *results = (const struct results *)io->context;
+
+    if (io->failed.head)
+        return DISK_IO_FINISHED;
+    if (io->nr_helped || !results_are_shared(io))
+        return DISK_IO_UNKNOWN;
+    return results->head != __atomic_load_n(&results->tail, __ATOMIC_RELAXED) ? DISK_IO_FINISHED
+                                                                              : DISK_IO_NOTHING;
+}
+
 static void aio_hurry(struct disk_io *base)
 {
     struct aio *io = aio_of(base);
@@ -301,4 +314,5 @@ const struct disk_io_driver disk_io_aio = {
     .hurry = aio_hurry,
     .fd = aio_fd,
     .acknowledge = aio_acknowledge,
+    .look = aio_look,
 };

@@ -40,6 +40,11 @@ int disk_io_fd(struct disk_io *io)
     return io->driver->fd(io);
 }
 
+enum disk_io_look disk_io_look(struct disk_io *io)
+{
+    return io->driver->look ? io->driver->look(io) : DISK_IO_UNKNOWN;
+}
+
 void disk_io_acknowledge(struct disk_io *io)
 {
     io->driver->acknowledge(io);

@@ -50,6 +50,9 @@ struct disk_io_op {
     };
 };
 
+/* What can be seen without a system call. */
+enum disk_io_look { DISK_IO_NOTHING, DISK_IO_FINISHED, DISK_IO_UNKNOWN };
+
 struct disk_io {
     const struct disk_io_driver *driver;
 };
@@ -65,6 +68,8 @@ struct disk_io_driver {
     void (*hurry)(struct disk_io *io);
     int (*fd)(struct disk_io *io);
     void (*acknowledge)(struct disk_io *io);
+    /* As disk_io_look(); NULL: it cannot be known without a system call. */
+    enum disk_io_look (*look)(struct disk_io *io);
     bool works_alone; /* its descriptor is to be waited for also when nothing is in flight */
 };
 
@@ -86,6 +91,9 @@ struct disk_io_op *disk_io_reap(struct disk_io *io);
 /* Readable when operations may have finished; read it with disk_io_acknowledge() before reaping. */
 int disk_io_fd(struct disk_io *io);
 void disk_io_acknowledge(struct disk_io *io);
+
+/* Has an operation finished?  If that is not known, only the descriptor tells. */
+enum disk_io_look disk_io_look(struct disk_io *io);
 
 /*
  * Makes durable what has been answered on MEDIUM, which nobody uses meanwhile.  It waits: for a
