@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "pvbackends/disk/disk.h"
+#include "pvbackends/disk/media/base-mark.h"
 #include "pvbackends/disk/media/image.h"
 #include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
@@ -237,6 +238,38 @@ static bool make_overlay(void *opaque, GError **error)
     return overlay->made;
 }
 
+/*
+ * Sees to it that nobody goes on in the old image, while the guest has not yet written to the new
+ * one.  Returns what the administrator must know, for g_free().
+ */
+static char *settle(const struct vbd *vbd, const struct overlay *overlay)
+{
+    g_autoptr(GError) not_noted = NULL;
+    g_autoptr(GError) not_marked = NULL;
+    bool noted = vbd_note_image(vbd, "qcow2", overlay->path, &not_noted);
+    bool marked = disk_base_mark(overlay->backing, overlay->path, &not_marked);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    g_string_printf(text,
+                    "%s stays as it is now; from here on the disk is %s%s. Before the next xl "
+                    "create put that into the guest's configuration file: "
+                    "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\"",
+                    overlay->backing, overlay->path, noted ? ", also if xl reboots the guest" : "",
+                    vbd_name(vbd), overlay->path);
+    if (!noted)
+        g_string_append_printf(
+            text,
+            "\nDo not reboot the guest, but use xl shutdown and xl create: xl's own copy of the "
+            "configuration, which a reboot takes, could not be changed (%s)",
+            not_noted->message);
+    if (!marked)
+        g_string_append_printf(text,
+                               "\nNothing but you keeps guests from writing to the old image, "
+                               "which would spoil the new one (%s)",
+                               not_marked->message);
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 static void change_to_overlay(struct vbd *vbd, void *opaque)
 {
     struct job *job = opaque;
@@ -246,16 +279,12 @@ static void change_to_overlay(struct vbd *vbd, void *opaque)
     g_autofree char *text = NULL;
     struct overlay overlay = { .path = job->argument };
 
-    if (split_params(old, &overlay.format, &overlay.backing, &error) &&
-        vbd_rework(vbd, params, make_overlay, &overlay, &error))
-        text = g_strdup_printf("%s stays as it is now; from here on the disk is %s. Before the "
-                               "guest is started again, put it into its configuration: "
-                               "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\". A reboot is "
-                               "not enough: xl would go on with the old file, and what is in the "
-                               "new one would be lost; use xl shutdown and xl create",
-                               overlay.backing, job->argument, vbd_name(vbd), job->argument);
-    else if (overlay.made && strcmp(vbd_params(vbd), params) != 0)
-        unlink(overlay.path); /* the guest has not had it */
+    if (split_params(old, &overlay.format, &overlay.backing, &error))
+        vbd_rework(vbd, params, make_overlay, &overlay, &error);
+    if (overlay.made && strcmp(vbd_params(vbd), params) == 0)
+        text = settle(vbd, &overlay); /* even if xenstore could not be told */
+    else if (overlay.made)
+        unlink(overlay.path); /* the guest will not have it */
     job_end(job, text, error);
 }
 

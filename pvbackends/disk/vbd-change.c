@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "pvbackends/disk/libxl-config.h"
 #include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/vbd-private.h"
 
@@ -171,6 +172,16 @@ bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *op
     if (out)
         restore(vbd);
     return false;
+}
+
+bool vbd_note_image(const struct vbd *vbd, const char *format, const char *path, GError **error)
+{
+    unsigned domid = xenbus_device_domid(vbd->device);
+    g_autofree char *home = g_strdup_printf("/local/domain/%u", domid);
+    g_autofree char *vm = xen_store_read(vbd->store, home, "vm", error); /* "/vm/UUID" */
+
+    return vm && libxl_config_set_image(domid, strrchr(vm, '/') ? strrchr(vm, '/') + 1 : vm,
+                                        vbd->name, format, path, error);
 }
 
 const char *vbd_params(const struct vbd *vbd)

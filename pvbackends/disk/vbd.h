@@ -68,6 +68,12 @@ bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *op
 /* The params of its medium, "FORMAT:PATH"; "" without one. */
 const char *vbd_params(const struct vbd *vbd);
 
+/*
+ * Notes the image PATH, of FORMAT, in libxl's copy of the guest's configuration, for a reboot: see
+ * libxl-config.h.
+ */
+bool vbd_note_image(const struct vbd *vbd, const char *format, const char *path, GError **error);
+
 /* Tells the frontend of the new size. */
 bool vbd_announce(struct vbd *vbd, GError **error);
 

@@ -6,8 +6,10 @@
  */
 #include "tests/protocol/image-fixture.h"
 
+#include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define DISK_SECTORS (16 * MIB_SECTORS)
@@ -73,7 +75,7 @@ static void test_chain(struct fixture *f)
     g_autofree char *params = g_strconcat("qcow2:", second, NULL);
 
     write_pattern(front, 1);
-    expect_command(f, 0, "xl shutdown and xl create", "snapshot", "xvda", first);
+    expect_command(f, 0, first, "snapshot", "xvda", first);
     write_pattern(front, 2);
     expect_command(f, 0, second, "snapshot", "xvda", second);
     write_pattern(front, 3);
@@ -190,6 +192,82 @@ static void test_lost(struct fixture *f)
     assert_image_has(f, "qcow2", 2);
 }
 
+/* A role of another guest with PARAMS; it must end, having said WORDS, or serve if WORDS are NULL.
+ */
+static void assert_other(const char *params, bool read_only, const char *words)
+{
+    const struct toolstack_disk disk = { .read_only = read_only };
+    struct fixture other;
+
+    fixture_open(&other);
+    image_use_directory(&other);
+    image_attach(&other, params, &disk);
+    fixture_run_role(&other);
+    if (words)
+        fixture_wait_role(&other, 1, words);
+    else
+        fixture_expect_backend(&other, 0, XenbusStateInitWait);
+    fixture_end(&other);
+}
+
+/* Nobody writes to what is behind an overlay, until that is given up. */
+static void test_bases(struct fixture *f)
+{
+    struct blkfront *front = image_start(f, "raw", "aio", DISK_SECTORS);
+    const char *first = new_overlay(f), *second = new_overlay(f);
+    g_autofree char *base = g_strconcat("aio:", f->disks[0].path, NULL);
+    g_autofree char *middle = g_strconcat("qcow2:", first, NULL);
+    g_autofree char *top = g_strconcat("qcow2:", second, NULL);
+
+    expect_command(f, 0, first, "snapshot", "xvda", first);
+    expect_command(f, 0, second, "snapshot", "xvda", second);
+    expect_command(f, 1, "is there already", "snapshot", "xvda", second);
+    fixture_close(front);
+    end_role(f);
+    if (getxattr(first, "user.rolemodel.overlay", NULL, 0) < 0) {
+        g_test_skip("the file system has no attributes for users");
+        return;
+    }
+    assert_other(base, false, first);
+    assert_other(middle, false, "is the base of");
+    assert_other(base, true, NULL);
+    assert_other(middle, true, NULL);
+    assert_other(top, false, NULL);
+    g_unlink(second);
+    assert_other(middle, false, NULL);
+    assert_other(base, false, "is the base of");
+    g_assert_cmpint(removexattr(f->disks[0].path, "user.rolemodel.overlay"), ==, 0);
+    assert_other(base, false, NULL);
+}
+
+/* What xl takes when the guest reboots names the overlay, or the administrator is told. */
+static void test_reboot(struct fixture *f)
+{
+    struct blkfront *front = image_start(f, "raw", "aio", DISK_SECTORS);
+    const char *first = new_overlay(f), *second = new_overlay(f);
+    g_autofree char *vm = g_strdup_printf("/local/domain/%u/vm", guest_domid(f->guest));
+    g_autofree char *uuid = toolstack_read(vm); /* /vm/UUID */
+    g_autofree char *copy =
+        g_strdup_printf("%s/userdata-d.%u.%s.libxl-json", g_getenv("ROLEMODEL_LIBXL_DIR"),
+                        guest_domid(f->guest), strrchr(uuid, '/') + 1);
+    static const char config[] = "{\"disks\": [{\"vdev\": \"xvda\", \"pdev_path\": \"/old\"}]}";
+    g_autofree char *text = NULL;
+    g_autofree char *named = g_strdup_printf("\"pdev_path\": \"%s\"", first);
+
+    g_assert_true(g_file_set_contents(copy, config, sizeof(config), NULL));
+    expect_command(f, 0, "also if xl reboots the guest", "snapshot", "xvda", first);
+    g_assert_true(g_file_get_contents(copy, &text, NULL, NULL));
+    g_assert_nonnull(strstr(text, named));
+    g_assert_nonnull(strstr(text, "\"format\": \"qcow2\""));
+
+    g_unlink(copy);
+    expect_command(f, 0, "use xl shutdown and xl create: xl's own copy", "snapshot", "xvda",
+                   second);
+    write_pattern(front, 1);
+    assert_guest_has(front, 1);
+    fixture_close(front);
+}
+
 static void add_tests(void)
 {
     fixture_add_test("/disk/snapshot/chain", test_chain);
@@ -197,6 +275,8 @@ static void add_tests(void)
     fixture_add_test("/disk/snapshot/no-daemon", test_no_daemon);
     fixture_add_test("/disk/snapshot/image-away", test_image_away);
     fixture_add_test("/disk/snapshot/lost", test_lost);
+    fixture_add_test("/disk/snapshot/bases", test_bases);
+    fixture_add_test("/disk/snapshot/reboot", test_reboot);
 }
 
 int main(int argc, char **argv)

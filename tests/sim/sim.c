@@ -225,6 +225,7 @@ static void set_environment(void)
 
     g_setenv("XENSTORED_PATH", socket, TRUE);
     g_setenv("ROLEMODEL_RUN_DIR", run, TRUE);
+    g_setenv("ROLEMODEL_LIBXL_DIR", host.directory, TRUE);
     g_setenv("LD_LIBRARY_PATH", libraries, TRUE);
     g_unsetenv("LD_PRELOAD");
 }

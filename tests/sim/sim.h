@@ -4,8 +4,9 @@
  *
  * sim_start() makes the host in a directory of its own and puts into this process's environment
  * what programs need to run on it: $XENSIM (the directory), $XENSTORED_PATH, $ROLEMODEL_RUN_DIR,
- * and the simulated libraries in $LD_LIBRARY_PATH.  So any child, rolemodel or Debian's QEMU, runs
- * on it unchanged.  The calling program itself links with the simulated libraries.
+ * $ROLEMODEL_LIBXL_DIR, and the simulated libraries in $LD_LIBRARY_PATH.  So any child, rolemodel
+ * or Debian's QEMU, runs on it unchanged.  The calling program itself links with the simulated
+ * libraries.
  *
  * A program has one host.  xenstored dies with it; the directory of one that did not come to
  * sim_stop() is removed when the next host starts.  $XENSIM has xenstored.log and xenstored.pid.

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pvbackends/disk/media/base-mark.h"
 #include "pvbackends/disk/media/daemon.h"
 #include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
@@ -245,7 +246,12 @@ struct disk_medium *disk_source_open(const struct disk_source *source, GError **
         g_propagate_error(error, problem);
         return NULL;
     }
-    if (description)
-        return open_through_daemon(source, target, description, format, error);
-    return disk_medium_open(target, source->read_only, source->lock_wait_ms, error);
+    struct disk_medium *medium =
+        description ? open_through_daemon(source, target, description, format, error)
+                    : disk_medium_open(target, source->read_only, source->lock_wait_ms, error);
+    /* Now that it is locked: whoever had it before may have made an overlay. */
+    if (!medium || medium->read_only || disk_base_check(target, error))
+        return medium;
+    disk_medium_close(medium);
+    return NULL;
 }
