@@ -134,6 +134,14 @@ void role_request_reply(struct role_request *request, const char *text);
 void role_request_fail(struct role_request *request, const GError *error);
 
 /*
+ * Calls GONE if nobody waits for the answer any more, because the client has left or the role has
+ * been told to stop: what has not begun need not be done then.  The request is to be answered all
+ * the same, and may be in GONE.
+ */
+typedef void role_gone_fn(void *opaque);
+void role_request_on_gone(struct role_request *request, role_gone_fn *gone, void *opaque);
+
+/*
  * What supervisor and role say to each other on the socket that --notify-fd names, a byte each: the
  * role that it goes on, first when it is ready and then whenever it is asked.
  */

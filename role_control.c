@@ -36,8 +36,8 @@ struct role_control {
 struct client {
     struct role_control *control;
     int fd;
-    guint source;   /* reads the request or writes the answer; 0 while the command runs */
-    guint deadline; /* the same */
+    guint source;   /* reads the request, writes the answer, or sees that the client leaves */
+    guint deadline; /* of the first two */
     GByteArray *input;
     bool too_long;
     struct role_request *request; /* the role has it */
@@ -47,6 +47,8 @@ struct client {
 
 struct role_request {
     struct client *client; /* NULL: nobody waits for the answer any more */
+    role_gone_fn *gone;    /* then, unless NULL */
+    void *gone_opaque;
     char **argv;
 };
 
@@ -59,11 +61,19 @@ static void stop_waiting(struct client *client)
     client->source = client->deadline = 0;
 }
 
+/* It may be answered, and freed, in the call. */
+static void lose_client(struct role_request *request)
+{
+    request->client = NULL;
+    if (request->gone)
+        request->gone(request->gone_opaque);
+}
+
 static void client_free(gpointer opaque)
 {
     struct client *client = opaque;
     if (client->request)
-        client->request->client = NULL;
+        lose_client(client->request);
     stop_waiting(client);
     close(client->fd);
     g_byte_array_unref(client->input);
@@ -153,6 +163,18 @@ void role_request_fail(struct role_request *request, const GError *error)
     request_answer(request, "error", error->message);
 }
 
+void role_request_on_gone(struct role_request *request, role_gone_fn *gone, void *opaque)
+{
+    request->gone = gone;
+    request->gone_opaque = opaque;
+}
+
+static gboolean on_hang_up(gint fd, GIOCondition condition, gpointer opaque)
+{
+    client_drop(opaque);
+    return G_SOURCE_CONTINUE; /* client_drop() has removed the source */
+}
+
 /* The words of the request, or NULL and *error. */
 static char **parse(const struct client *client, GError **error)
 {
@@ -197,6 +219,7 @@ static void run(struct client *client)
     request->client = client;
     request->argv = g_steal_pointer(&argv);
     client->request = request;
+    client->source = g_unix_fd_add(client->fd, G_IO_HUP, on_hang_up, client);
     command->run(request, request->argv + 1, control->instance);
 }
 

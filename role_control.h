@@ -8,7 +8,8 @@
  *
  * Bounds: ROLE_CONTROL_BYTES and ROLE_CONTROL_WORDS for a request; a few clients at a time, and the
  * others wait for their turn; a few seconds to send a request or to take the answer.  A command
- * that has begun has no limit but the role's.
+ * that has begun has no limit but the role's, which is told if the client leaves before its answer
+ * (role_request_on_gone()).
  *
  * Threads: the main context's.  Nothing here waits.
  *

@@ -9,7 +9,8 @@
  *     firmware, a kexec, a resume;
  *   - a frontend that is simply gone comes back without having closed.
  *
- * Threads: the main context's.  Values a guest can write are checked where they are read.
+ * Threads: the main context's, but for open() and close(), which may wait for storage.  Values a
+ * guest can write are checked where they are read.
  * Work per xenstore event is bounded: a few reads and at most one transition (XSA-349).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -31,8 +32,14 @@ struct xenbus_driver {
     /* Should this role serve the device?  Others are left to whoever else may. */
     bool (*wants)(struct xenbus_device *device, void *opaque);
 
-    /* Opens what is behind the device; what it returns is the INSTANCE of the other calls. */
+    /* Reads what the toolstack says; what it returns is the INSTANCE of the other calls. */
     void *(*probe)(struct xenbus_device *device, void *opaque, GError **error);
+
+    /*
+     * Opens what is behind the device; it may take long, and runs in a thread of its own unless the
+     * role just starts.  Nothing else uses the instance meanwhile, and there is no xenstore.
+     */
+    bool (*open)(void *instance, GError **error);
 
     /* Writes features and properties; runs in the transaction that sets InitWait. */
     bool (*publish)(void *instance, GError **error);
@@ -52,7 +59,10 @@ struct xenbus_driver {
     /* The toolstack wrote something below the backend directory; may be NULL. */
     void (*changed)(void *instance);
 
-    /* Closes what probe opened; never while connected. */
+    /* Closes what open() has opened, under the same terms; never while connected. */
+    void (*close)(void *instance);
+
+    /* Frees the instance; it is not open. */
     void (*remove)(void *instance);
 };
 
@@ -76,6 +86,9 @@ unsigned xenbus_device_domid(struct xenbus_device *device);
 const char *xenbus_device_path(struct xenbus_device *device);     /* backend directory */
 const char *xenbus_device_frontend(struct xenbus_device *device); /* frontend directory */
 
+/* The role has been told to stop: what has not begun is not worth it. */
+bool xenbus_device_leaves(const struct xenbus_device *device);
+
 void xenbus_device_disconnected(struct xenbus_device *device);
 
 /*
@@ -84,12 +97,22 @@ void xenbus_device_disconnected(struct xenbus_device *device);
 bool xenbus_device_publish(struct xenbus_device *device, GError **error);
 
 /*
- * Serves the device DEVID, which is not in the hands of a toolstack: its backend directory has no
- * state node yet and is at InitWait at once, so nobody else can have taken it.
+ * While the driver's own worker has what belongs to the instance: nothing is done with the device
+ * but xenbus_device_publish(); what happens meanwhile is looked at when it is released.
  */
-bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, GError **error);
+void xenbus_device_hold(struct xenbus_device *device);
+void xenbus_device_release(struct xenbus_device *device);
 
-/* Calls FN with each instance until it returns false. */
+/*
+ * Serves the device DEVID, which is not in the hands of a toolstack: its backend directory has no
+ * state node yet and goes to InitWait at once, so nobody else can have taken it.  False if that
+ * cannot even begin; else OPENED is called, later, with an error if there is one.
+ */
+typedef void xenbus_opened(void *opaque, const GError *error);
+bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, xenbus_opened *opened, void *opaque,
+                      GError **error);
+
+/* Calls FN with each instance that is open until it returns false. */
 typedef bool xenbus_each_fn(void *instance, void *opaque);
 void xenbus_bus_each(struct xenbus_bus *bus, xenbus_each_fn *fn, void *opaque);
 

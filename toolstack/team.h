@@ -53,7 +53,10 @@ bool team_each(const struct team *team, team_each_fn *fn, void *opaque, GError *
 bool team_has(const struct team *team, const struct role *role);
 unsigned team_size(const struct team *team);
 
-/* Asks every role to finish and leave; `empty` tells when they have. */
+/*
+ * Asks every role to finish and leave; `empty` tells when they have.  There is no limit but theirs:
+ * a disk whose storage is away may need more than a minute (media/daemon.h).
+ */
 void team_stop(struct team *team);
 
 #endif

@@ -20,18 +20,20 @@ struct attachment {
     char *vdev, *params;
     bool read_only, cdrom, discard;
     char *frontend, *backend, *note; /* directories */
+    struct xen_store *store;
+    xenbus_opened *attached;
+    void *opaque;
 };
 
-static void attachment_clear(struct attachment *a)
+static void attachment_free(struct attachment *a)
 {
     g_free(a->vdev);
     g_free(a->params);
     g_free(a->frontend);
     g_free(a->backend);
     g_free(a->note);
+    g_free(a);
 }
-typedef struct attachment attachment;
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(attachment, attachment_clear)
 
 G_GNUC_PRINTF(2, 3)
 static bool refuse(GError **error, const char *format, ...)
@@ -179,22 +181,47 @@ static bool remove_device(struct xen_store *store, void *opaque, GError **error)
            remove_directory(store, a->note, 1, error);       /* vbd */
 }
 
-bool disk_attach(struct disk *disk, const char *spec, GError **error)
+/* The medium is open, unless ERROR says that it is not. */
+static void on_opened(void *opaque, const GError *error)
 {
-    g_auto(attachment) a = { .domid = role_process_domid(disk->process) };
-    struct xen_store *store = role_process_store(disk->process);
+    struct attachment *a = opaque;
+    g_autoptr(GError) problem = error ? g_error_copy(error) : NULL;
 
-    if (!parse_spec(&a, spec, error))
+    if (!problem)
+        xen_store_transaction(a->store, write_frontend, a, &problem);
+    if (problem)
+        xen_store_transaction(a->store, remove_device, a, NULL);
+    a->attached(a->opaque, problem);
+    attachment_free(a);
+}
+
+static bool begin(struct disk *disk, struct attachment *a, const char *spec, GError **error)
+{
+    if (!parse_spec(a, spec, error))
         return false;
-    a.frontend = g_strdup_printf("/local/domain/%u/device/vbd/%u", a.domid, a.devid);
-    a.backend = g_strdup_printf("/local/domain/0/backend/qdisk/%u/%u", a.domid, a.devid);
-    a.note = g_strdup_printf("/libxl/%u/device/vbd/%u", a.domid, a.devid);
-    if (!xen_store_transaction(store, write_device, &a, error))
+    a->frontend = g_strdup_printf("/local/domain/%u/device/vbd/%u", a->domid, a->devid);
+    a->backend = g_strdup_printf("/local/domain/0/backend/qdisk/%u/%u", a->domid, a->devid);
+    a->note = g_strdup_printf("/libxl/%u/device/vbd/%u", a->domid, a->devid);
+    if (!xen_store_transaction(a->store, write_device, a, error))
         return false;
-    g_autofree char *id = g_strdup_printf("%u", a.devid);
-    if (xenbus_bus_adopt(disk->bus, id, error) &&
-        xen_store_transaction(store, write_frontend, &a, error))
+    g_autofree char *id = g_strdup_printf("%u", a->devid);
+    if (xenbus_bus_adopt(disk->bus, id, on_opened, a, error))
         return true;
-    xen_store_transaction(store, remove_device, &a, NULL);
+    xen_store_transaction(a->store, remove_device, a, NULL);
     return false;
+}
+
+void disk_attach(struct disk *disk, const char *spec, xenbus_opened *attached, void *opaque)
+{
+    struct attachment *a = g_new0(struct attachment, 1);
+    g_autoptr(GError) error = NULL;
+
+    a->domid = role_process_domid(disk->process);
+    a->store = role_process_store(disk->process);
+    a->attached = attached;
+    a->opaque = opaque;
+    if (begin(disk, a, spec, &error))
+        return;
+    attached(opaque, error);
+    attachment_free(a);
 }

@@ -1,33 +1,41 @@
 /*
  * What an administrator can ask of a disk while the guest runs: see docs/disk.rst.
  *
- * A change of the medium waits until what the guest has asked for is done, and is made while
- * nothing is taken from its rings; the guest sees a pause.
+ * A change of the medium waits until what the guest has asked for is done, and is made by a worker
+ * while nothing is taken from its rings; the guest sees a pause.
  */
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "pvbackends/disk/disk.h"
+#include "pvbackends/disk/libxl-config.h"
 #include "pvbackends/disk/media/base-mark.h"
 #include "pvbackends/disk/media/image.h"
 #include "pvbackends/disk/media/io.h"
 #include "pvbackends/disk/request.h" /* DISK_SECTOR */
 
-/* A change that was asked for. */
+/* A change that was asked for: its worker's until that has ended. */
 struct job {
     struct role_request *request;
+    struct vbd *vbd;
     char *argument; /* a path or params */
+    char *uuid;     /* of the guest; NULL if nobody has noted it */
     uint64_t bytes;
+    char *text; /* the answer */
 };
 
-static void job_end(struct job *job, const char *text, const GError *error)
+static void job_end(void *opaque, const GError *error)
 {
+    struct job *job = opaque;
+
     if (error)
         role_request_fail(job->request, error);
     else
-        role_request_reply(job->request, text);
+        role_request_reply(job->request, job->text);
     g_free(job->argument);
+    g_free(job->uuid);
+    g_free(job->text);
     g_free(job);
 }
 
@@ -60,18 +68,30 @@ static struct vbd *find(struct disk *disk, struct role_request *request, const c
     return search.found;
 }
 
-/* Makes a change of the disk that the arguments name. */
-static void run_job(struct vbd *vbd, struct role_request *request, vbd_change_fn *change,
+/* Whoever asked for it has left, or the role stops. */
+static void on_gone(void *opaque)
+{
+    struct job *job = opaque;
+    vbd_change_cancel(job->vbd, job);
+}
+
+typedef bool job_fn(struct disk_drive *drive, void *job, GError **error);
+
+/* Makes a change of the disk. */
+static void run_job(struct vbd *vbd, struct role_request *request, job_fn *work,
                     const char *argument, uint64_t bytes)
 {
     g_autoptr(GError) error = NULL;
     struct job *job = g_new0(struct job, 1);
 
     job->request = request;
+    job->vbd = vbd;
     job->argument = g_strdup(argument);
+    job->uuid = vbd_guest_uuid(vbd);
     job->bytes = bytes;
-    if (!vbd_change(vbd, change, job, &error))
-        job_end(job, NULL, error);
+    role_request_on_gone(request, on_gone, job);
+    if (!vbd_change(vbd, &(struct vbd_change){ work, job_end, job }, &error))
+        job_end(job, error);
 }
 
 /* FORMAT and PATH of a medium that is one image file; they point into PARAMS. */
@@ -97,8 +117,9 @@ static bool append_disk(void *instance, void *opaque)
     struct vbd *vbd = instance;
     const struct disk_medium *medium = vbd_medium(vbd);
 
-    g_string_append_printf(opaque, "\n%-8s %-8s %8" PRIu64 "  %s", vbd_name(vbd), vbd_state(vbd),
-                           medium->sectors / 2048, medium->path);
+    g_string_append_printf(opaque, "\n%-8s %-8s", vbd_name(vbd), vbd_state(vbd));
+    if (medium)
+        g_string_append_printf(opaque, " %8" PRIu64 "  %s", medium->sectors / 2048, medium->path);
     return true;
 }
 
@@ -158,55 +179,32 @@ static bool resize_image(void *opaque, GError **error)
 }
 
 /* One in a format: what knows that is closed first. */
-static bool change_image_size(struct vbd *vbd, uint64_t bytes, GError **error)
+static bool change_image_size(struct disk_drive *drive, uint64_t bytes, GError **error)
 {
-    g_autofree char *params = g_strdup(vbd_params(vbd));
+    g_autofree char *params = g_strdup(drive->params);
     g_autofree char *old = g_strdup(params);
     struct resizing resizing = { .bytes = bytes };
 
     return split_params(old, &resizing.format, &resizing.path, error) &&
-           vbd_rework(vbd, params, resize_image, &resizing, error);
+           disk_drive_rework(drive, params, resize_image, &resizing, error);
 }
 
-static bool change_raw_size(struct vbd *vbd, uint64_t bytes, GError **error)
+static bool look_or_resize(struct disk_drive *drive, uint64_t bytes, GError **error)
 {
-    struct disk_medium *medium = vbd_medium(vbd);
-    if (disk_medium_resize(medium, bytes / DISK_SECTOR, error) && vbd_use(vbd, medium, error) &&
-        vbd_announce(vbd, error))
-        return true;
-    g_prefix_error(error, "disk %s: ", vbd_name(vbd));
-    return false;
+    if (disk_drive_lost(drive) && bytes == 0)
+        return disk_drive_find(drive, error);
+    return drive->medium->daemon ? change_image_size(drive, bytes, error)
+                                 : disk_drive_resize(drive, bytes / DISK_SECTOR, error);
 }
 
-/* An earlier change has failed, and the medium could not be had again. */
-static bool is_lost(const struct vbd *vbd)
-{
-    return vbd_medium(vbd)->driver == &disk_io_none && !vbd_is_cdrom(vbd);
-}
-
-static bool find_again(struct vbd *vbd, GError **error)
-{
-    g_autofree char *params = g_strdup(vbd_params(vbd));
-    return vbd_insert(vbd, params, error);
-}
-
-static bool look_or_resize(struct vbd *vbd, uint64_t bytes, GError **error)
-{
-    if (is_lost(vbd) && bytes == 0)
-        return find_again(vbd, error);
-    return vbd_medium(vbd)->daemon ? change_image_size(vbd, bytes, error)
-                                   : change_raw_size(vbd, bytes, error);
-}
-
-static void change_size(struct vbd *vbd, void *opaque)
+static bool change_size(struct disk_drive *drive, void *opaque, GError **error)
 {
     struct job *job = opaque;
-    g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL;
 
-    if (look_or_resize(vbd, job->bytes, &error))
-        text = g_strdup_printf("%" PRIu64 " bytes", vbd_medium(vbd)->sectors * DISK_SECTOR);
-    job_end(job, text, error);
+    if (!look_or_resize(drive, job->bytes, error))
+        return false;
+    job->text = g_strdup_printf("%" PRIu64 " bytes", drive->medium->sectors * DISK_SECTOR);
+    return true;
 }
 
 static void resize(struct role_request *request, char *const *argv, void *instance)
@@ -238,15 +236,33 @@ static bool make_overlay(void *opaque, GError **error)
     return overlay->made;
 }
 
+/* Has it an image that can have an overlay? */
+static bool may_snapshot(const struct disk_drive *drive, GError **error)
+{
+    const struct disk_medium *medium = drive->medium;
+
+    if (medium->read_only)
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ROFS, "nothing changes on a read-only disk");
+    else if (medium->sector_size != DISK_SECTOR)
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "the guest's partition table is for sectors of %u bytes, and a qcow2 file has "
+                    "sectors of %u; use the snapshots of the storage",
+                    medium->sector_size, DISK_SECTOR);
+    else
+        return true;
+    return false;
+}
+
 /*
  * Sees to it that nobody goes on in the old image, while the guest has not yet written to the new
  * one.  Returns what the administrator must know, for g_free().
  */
-static char *settle(const struct vbd *vbd, const struct overlay *overlay)
+static char *settle(const struct disk_drive *drive, const char *uuid, const struct overlay *overlay)
 {
     g_autoptr(GError) not_noted = NULL;
     g_autoptr(GError) not_marked = NULL;
-    bool noted = vbd_note_image(vbd, "qcow2", overlay->path, &not_noted);
+    bool noted =
+        libxl_config_set_image(drive->domid, uuid, drive->name, "qcow2", overlay->path, &not_noted);
     bool marked = disk_base_mark(overlay->backing, overlay->path, &not_marked);
     g_autoptr(GString) text = g_string_new(NULL);
 
@@ -255,7 +271,7 @@ static char *settle(const struct vbd *vbd, const struct overlay *overlay)
                     "create put that into the guest's configuration file: "
                     "\"format=qcow2,vdev=%s,backendtype=qdisk,target=%s\"",
                     overlay->backing, overlay->path, noted ? ", also if xl reboots the guest" : "",
-                    vbd_name(vbd), overlay->path);
+                    drive->name, overlay->path);
     if (!noted)
         g_string_append_printf(
             text,
@@ -270,46 +286,27 @@ static char *settle(const struct vbd *vbd, const struct overlay *overlay)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-static void change_to_overlay(struct vbd *vbd, void *opaque)
+static bool change_to_overlay(struct disk_drive *drive, void *opaque, GError **error)
 {
     struct job *job = opaque;
-    g_autoptr(GError) error = NULL;
-    g_autofree char *old = g_strdup(vbd_params(vbd));
+    g_autofree char *old = g_strdup(drive->params);
     g_autofree char *params = g_strdup_printf("qcow2:%s", job->argument);
-    g_autofree char *text = NULL;
     struct overlay overlay = { .path = job->argument };
 
-    if (split_params(old, &overlay.format, &overlay.backing, &error))
-        vbd_rework(vbd, params, make_overlay, &overlay, &error);
-    if (overlay.made && strcmp(vbd_params(vbd), params) == 0)
-        text = settle(vbd, &overlay); /* even if xenstore could not be told */
-    else if (overlay.made)
-        unlink(overlay.path); /* the guest will not have it */
-    job_end(job, text, error);
-}
-
-/* Is there a disk whose image can have an overlay? */
-static bool may_snapshot(const struct vbd *vbd, GError **error)
-{
-    const struct disk_medium *medium = vbd_medium(vbd);
-
-    if (medium->read_only)
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ROFS,
-                    "disk %s: nothing changes on a read-only disk", vbd_name(vbd));
-    else if (medium->sector_size != DISK_SECTOR)
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-                    "disk %s: the guest's partition table is for sectors of %u bytes, and a qcow2 "
-                    "file has sectors of %u; use the snapshots of the storage",
-                    vbd_name(vbd), medium->sector_size, DISK_SECTOR);
-    else
-        return true;
-    return false;
+    if (!may_snapshot(drive, error) || !split_params(old, &overlay.format, &overlay.backing, error))
+        return false;
+    if (!disk_drive_rework(drive, params, make_overlay, &overlay, error)) {
+        if (overlay.made)
+            unlink(overlay.path); /* the guest has not had it */
+        return false;
+    }
+    job->text = settle(drive, job->uuid, &overlay);
+    return true;
 }
 
 static void snapshot(struct role_request *request, char *const *argv, void *instance)
 {
     g_autoptr(GError) error = NULL;
-    struct vbd *vbd = NULL;
 
     if (!g_path_is_absolute(argv[1])) {
         g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: give the whole path (/...)",
@@ -317,22 +314,17 @@ static void snapshot(struct role_request *request, char *const *argv, void *inst
         role_request_fail(request, error);
         return;
     }
-    vbd = find(instance, request, argv[0]);
-    if (vbd && may_snapshot(vbd, &error))
+    struct vbd *vbd = find(instance, request, argv[0]);
+    if (vbd)
         run_job(vbd, request, change_to_overlay, argv[1], 0);
-    else if (vbd)
-        role_request_fail(request, error);
 }
 
 /* --- CD --- */
 
-static void change_disc(struct vbd *vbd, void *opaque)
+static bool change_disc(struct disk_drive *drive, void *opaque, GError **error)
 {
     struct job *job = opaque;
-    g_autoptr(GError) error = NULL;
-
-    vbd_insert(vbd, job->argument, &error);
-    job_end(job, NULL, error);
+    return disk_drive_insert(drive, job->argument, error);
 }
 
 static void insert_params(struct disk *disk, struct role_request *request, const char *name,
@@ -363,10 +355,19 @@ static void eject(struct role_request *request, char *const *argv, void *instanc
 
 /* --- resume, throttle --- */
 
+static bool find_medium(struct disk_drive *drive, void *opaque, GError **error)
+{
+    return disk_drive_find(drive, error);
+}
+
 static void resume(struct role_request *request, char *const *argv, void *instance)
 {
     struct vbd *vbd = find(instance, request, argv[0]);
-    if (vbd)
+    const struct disk_medium *medium = vbd ? vbd_medium(vbd) : NULL;
+
+    if (vbd && (!medium || medium->lost))
+        run_job(vbd, request, find_medium, NULL, 0);
+    else if (vbd)
         role_request_reply(request, vbd_resume(vbd) ? NULL : "no error had stopped it");
 }
 
@@ -416,14 +417,17 @@ static void throttle(struct role_request *request, char *const *argv, void *inst
 
 /* --- attach, detach --- */
 
+static void on_attached(void *opaque, const GError *error)
+{
+    if (error)
+        role_request_fail(opaque, error);
+    else
+        role_request_reply(opaque, NULL);
+}
+
 static void attach(struct role_request *request, char *const *argv, void *instance)
 {
-    g_autoptr(GError) error = NULL;
-
-    if (disk_attach(instance, argv[0], &error))
-        role_request_reply(request, NULL);
-    else
-        role_request_fail(request, error);
+    disk_attach(instance, argv[0], on_attached, request);
 }
 
 const struct role_command disk_commands[] = {

@@ -4,7 +4,8 @@
  *   disk.c     the role
  *   options.c  how it is to serve its disks
  *   commands.c what an administrator can ask of it; attach.c of attaching a disk
- *   vbd.c      one disk: xenstore, medium, negotiation; vbd-change.c changing the medium
+ *   vbd.c      one disk: xenstore, negotiation; vbd-change.c when its medium can be changed
+ *   drive.c    its medium, opened, changed and closed
  *   frontend.c what the guest's driver asks for
  *   queue.c    one ring: the thread that serves it
  *   engine.c   what is done with a ring's requests, turn by turn
@@ -56,7 +57,7 @@ static bool options_of(const char *name, struct vbd_options *options, void *opaq
     return disk_options_read(disk->process, name, options, error);
 }
 
-/* A queue has 5 to 8 descriptors: the usual limit of 1024 is for 16 disks with 8 queues. */
+/* A queue has 5 to 9 descriptors: the usual limit of 1024 is for 16 disks with 8 queues. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

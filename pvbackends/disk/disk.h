@@ -29,8 +29,9 @@ extern const struct role_command disk_commands[];
 /*
  * Attaches a disk to the running guest.  SPEC is what xl's `disk=` has: "format=raw,vdev=xvdb,
  * access=rw,target=/images/b.img".  Unlike a disk that xl attaches it is never in the state in
- * which QEMU, too, would serve it, so this is the way for HVM guests.
+ * which QEMU, too, would serve it, so this is the way for HVM guests.  ATTACHED is called once, now
+ * or when the medium is open.
  */
-bool disk_attach(struct disk *disk, const char *spec, GError **error);
+void disk_attach(struct disk *disk, const char *spec, xenbus_opened *attached, void *opaque);
 
 #endif

@@ -196,12 +196,18 @@ static struct slot *take_request(struct disk_engine *engine)
     return slot;
 }
 
+/* There is no medium, and nobody shall be told. */
+static bool is_away(const struct disk_engine *engine)
+{
+    return engine->medium->lost && engine->config.stop_on_error && !engine->hurried;
+}
+
 /* Whether nothing may be taken yet.  It says nothing about the guest. */
 static bool waits(struct disk_engine *engine)
 {
     if (engine->config.throttle)
         engine->throttled_until = disk_throttle_until(engine->config.throttle);
-    return engine->barrier || engine->nr_held > 0 || engine->throttled_until > 0;
+    return engine->barrier || engine->nr_held > 0 || engine->throttled_until > 0 || is_away(engine);
 }
 
 /* So many requests, and the data that is known of this one. */
@@ -362,7 +368,7 @@ static bool forgets(const struct disk_medium *medium)
     return medium->driver == &disk_io_aio && !medium->direct;
 }
 
-/* It says so once, to one of the queues: from then on no flush of the disk is a good one. */
+/* It says so once, to each of the queues: from then on no flush of the disk is a good one. */
 static void judge_flush(const struct disk_engine *engine, struct disk_io_op *op)
 {
     gint *lost = engine->config.flush_lost;
@@ -507,7 +513,7 @@ bool disk_engine_arm(struct disk_engine *engine)
 
 enum disk_engine_look disk_engine_look(struct disk_engine *engine)
 {
-    if (engine->broken || engine->throttled_until > 0 || engine->nr_held > 0)
+    if (engine->broken || engine->throttled_until > 0 || engine->nr_held > 0 || is_away(engine))
         return DISK_ENGINE_UNKNOWN;
     if (engine->in_flight > 0) {
         enum disk_io_look io = disk_io_look(engine->io);
@@ -541,7 +547,7 @@ bool disk_engine_still(const struct disk_engine *engine)
 
 bool disk_engine_halted(const struct disk_engine *engine)
 {
-    return engine->nr_held > 0;
+    return engine->nr_held > 0 || is_away(engine);
 }
 
 /* The medium may have become shorter, and must not be made longer by what was kept. */
@@ -559,6 +565,8 @@ static void retry(struct disk_engine *engine, struct slot *slot)
 
 void disk_engine_retry(struct disk_engine *engine)
 {
+    if (is_away(engine))
+        return;
     engine->nr_held = 0;
     while (engine->held.first)
         retry(engine, batch_take(&engine->held));

@@ -73,7 +73,10 @@ bool disk_engine_idle(const struct disk_engine *engine);
 /* The same but for what failed and is kept: the medium is not in use. */
 bool disk_engine_still(const struct disk_engine *engine);
 
-/* Something failed and is kept; try it again, or answer it if the medium has become too short. */
+/*
+ * Something failed and is kept (stop_on_error), or there is no medium to try it on; try it again,
+ * or answer it if the medium has become too short.  Without a medium nothing is tried.
+ */
 bool disk_engine_halted(const struct disk_engine *engine);
 void disk_engine_retry(struct disk_engine *engine);
 

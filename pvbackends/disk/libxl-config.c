@@ -137,8 +137,8 @@ static bool set_image(const char *path, const char *vdev, const char *format, co
 bool libxl_config_set_image(unsigned domid, const char *uuid, const char *vdev, const char *format,
                             const char *path, GError **error)
 {
-    if (!g_uuid_string_is_valid(uuid))
-        return fail(error, "%s: not a guest's UUID", uuid);
+    if (!uuid || !g_uuid_string_is_valid(uuid))
+        return fail(error, "domain %u has no UUID in xenstore", domid);
     g_autofree char *copy = file_name('d', domid, uuid, "libxl-json");
     g_autofree char *update = file_name('d', domid, uuid, "xl");
     g_autofree char *lock = file_name('l', domid, uuid, "domain-userdata-lock");

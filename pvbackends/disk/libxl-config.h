@@ -20,7 +20,7 @@
 
 /*
  * From now on the disk VDEV has the image PATH, of FORMAT (libxl's name), there.  Waits for the
- * lock for up to 2 s.  If it fails, what a reboot takes is as it was.
+ * lock for up to 2 s.  If it fails, what a reboot takes is as it was; so if there is no UUID.
  */
 bool libxl_config_set_image(unsigned domid, const char *uuid, const char *vdev, const char *format,
                             const char *path, GError **error);

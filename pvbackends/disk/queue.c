@@ -210,8 +210,9 @@ static bool take_order(struct disk_queue *queue, enum order order)
 }
 
 /*
- * The engine is the main context's until it has resumed us.  It may want the next pause before we
- * have seen that this one is over, so each order is taken when it is followed.
+ * The engine is the main context's until it has resumed us, which it may have done already.  It may
+ * want the next pause before we have seen that this one is over, so each order is taken when it is
+ * followed.
  */
 static void stand_by(struct disk_queue *queue)
 {
@@ -245,7 +246,7 @@ static void serve(struct disk_queue *queue)
             xen_evtchn_notify(queue->evtchn, queue->port);
         note_progress(queue, progress);
         report(queue, &broken, &halted);
-        if (now & PAUSE && disk_engine_still(engine))
+        if (now & PAUSE && (now & RESUME || disk_engine_still(engine)))
             stand_by(queue);
         else if (now & STOP && disk_engine_idle(engine))
             return;

@@ -54,7 +54,8 @@ void disk_queue_retry(struct disk_queue *queue);
 /*
  * Takes no more requests, finishes those in flight, and calls `paused`.  From then on the engine
  * belongs to the main context, until disk_queue_resume(); a queue that is told to stop meanwhile
- * stops after that.
+ * stops after that.  If it is resumed before, it goes on; `paused` is called all the same, once and
+ * soon, and not before that it may be paused again.
  */
 void disk_queue_pause(struct disk_queue *queue);
 struct disk_engine *disk_queue_engine(struct disk_queue *queue); /* while it is paused */

@@ -13,22 +13,20 @@
 struct vbd {
     struct xenbus_device *device;
     struct xen_store *store;
-    const char *path;                       /* of the backend's nodes */
-    char *name;                             /* as the guest's configuration has it: xvda */
-    bool cdrom, read_only, discard_enabled; /* as the toolstack has it */
-    struct disk_medium *medium;
-    char *params;         /* of it, as the toolstack has them */
-    char *refused_params; /* those that it wrote last, if they were no good */
-    bool discard_offered; /* to this or an earlier connection */
+    const char *path;        /* of the backend's nodes */
+    char *name;              /* as the guest's configuration has it: xvda */
+    struct disk_drive drive; /* a worker's while it is opened, changed or closed */
+    char *refused_params;    /* those that the toolstack wrote last, if they were no good */
+    bool discard_offered;    /* to this or an earlier connection */
     struct vbd_options options;
     struct disk_counters *counters; /* NULL if there is no room for them */
     struct vbd_queue {
         struct vbd *vbd;
         struct disk_queue *queue; /* NULL when it has stopped */
+        bool pausing;             /* it has been told to, and has not answered */
     } queues[DISK_QUEUES_MAX];
     unsigned nr_queues;  /* 0 unless connected */
     unsigned nr_stopped; /* of these */
-    unsigned nr_paused;  /* of the others */
     bool broken;         /* one of them */
     bool halted;         /* one of them, by an error */
     gint error_logged;   /* atomic: the queues' */
@@ -37,18 +35,16 @@ struct vbd {
 
     struct disk_throttle *throttle;
 
-    vbd_change_fn *change; /* waits until the queues stand still */
-    void *change_opaque;
+    enum {
+        VBD_UNCHANGED,
+        VBD_PAUSING,  /* a change waits until the queues stand still */
+        VBD_CHANGING, /* a worker makes it */
+        VBD_DROPPED,  /* it is not made; queues that should pause have not all answered yet */
+    } phase;
+    struct vbd_change change;
+    bool was_lost; /* the medium, before it */
+    GError *change_error;
 };
-
-/* What requests must fit as long as the medium is MEDIUM. */
-struct disk_limits vbd_limits(const struct vbd *vbd, const struct disk_medium *medium);
-
-/* Opens what PARAMS say, "FORMAT:PATH" as libxl has it; that of a CD drive may be empty. */
-struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error);
-
-/* Tells the log of the medium. */
-void vbd_describe(const struct vbd *vbd);
 
 /* Does the change that waits, if nothing uses the medium any more. */
 void vbd_try_change(struct vbd *vbd);

@@ -8,16 +8,7 @@
 
 #include "pvbackends/disk/counters.h"
 #include "pvbackends/disk/frontend.h"
-#include "pvbackends/disk/media/io.h"
-#include "pvbackends/disk/media/medium.h"
 #include "pvbackends/disk/queue.h"
-#include "pvbackends/disk/media/source.h"
-
-/*
- * After `xl reboot` the guest's former device model may still be finishing its last writes; xl
- * itself waits for us for 60 s, an administrator not that long.
- */
-#define LOCK_WAIT_MS 4000
 
 static bool vbd_wants(struct xenbus_device *device, void *opaque)
 {
@@ -27,21 +18,6 @@ static bool vbd_wants(struct xenbus_device *device, void *opaque)
     g_autofree char *name =
         xen_store_read(xenbus_device_store(device), xenbus_device_path(device), "dev", NULL);
     return name && g_str_has_prefix(name, role->vdev_prefix);
-}
-
-struct disk_medium *vbd_open_medium(const struct vbd *vbd, const char *params, GError **error)
-{
-    const char *colon = params ? strchr(params, ':') : NULL;
-    const struct disk_source source = {
-        .params = params,
-        .read_only = vbd->read_only,
-        .domid = xenbus_device_domid(vbd->device),
-        .lock_wait_ms = LOCK_WAIT_MS,
-    };
-
-    if (vbd->cdrom && (!colon || colon[1] == '\0'))
-        return disk_medium_empty();
-    return disk_source_open(&source, error);
 }
 
 static bool read_configuration(struct vbd *vbd, GError **error)
@@ -54,44 +30,24 @@ static bool read_configuration(struct vbd *vbd, GError **error)
     if (!params ||
         !xen_store_read_uint_or(vbd->store, vbd->path, "discard-enable", 0, 1, 1, &discard, error))
         return false;
-    vbd->cdrom = g_strcmp0(type, "cdrom") == 0;
-    vbd->read_only = vbd->cdrom || mode[0] != 'w';
-    vbd->discard_enabled = discard;
-    vbd->medium = vbd_open_medium(vbd, params, error);
-    vbd->params = g_steal_pointer(&params);
-    return vbd->medium != NULL;
-}
-
-struct disk_limits vbd_limits(const struct vbd *vbd, const struct disk_medium *medium)
-{
-    bool discard = vbd->discard_enabled && !medium->read_only && medium->discard;
-
-    return (struct disk_limits){ .sectors = medium->sectors,
-                                 .alignment = medium->sector_size / DISK_SECTOR,
-                                 .read_only = medium->read_only,
-                                 .discard = discard,
-                                 .secure_discard = discard && medium->secure_discard };
-}
-
-void vbd_describe(const struct vbd *vbd)
-{
-    const struct disk_medium *medium = vbd->medium;
-    g_autofree char *manner = disk_medium_manner(medium);
-
-    if (medium->driver == &disk_io_none)
-        g_message("disk %s: a drive without a medium", vbd->name);
-    else
-        g_message("disk %s: %s: %" PRIu64 " MiB, %s, %s%s", vbd->name, medium->path,
-                  medium->sectors / 2048, medium->read_only ? "read-only" : "read-write", manner,
-                  vbd_limits(vbd, medium).discard ? ", discard" : "");
+    bool cdrom = g_strcmp0(type, "cdrom") == 0;
+    vbd->drive = (struct disk_drive){
+        .name = vbd->name,
+        .domid = xenbus_device_domid(vbd->device),
+        .cdrom = cdrom,
+        .read_only = cdrom || mode[0] != 'w',
+        .discard_enabled = discard,
+        .holds = vbd->options.stop_on_error,
+        .params = g_steal_pointer(&params),
+    };
+    return true;
 }
 
 static void vbd_remove(void *opaque)
 {
     struct vbd *vbd = opaque;
-    disk_medium_close(vbd->medium);
     disk_throttle_free(vbd->throttle);
-    g_free(vbd->params);
+    g_free(vbd->drive.params);
     g_free(vbd->refused_params);
     disk_counters_close(vbd->counters);
     g_free(vbd->name);
@@ -126,10 +82,27 @@ static void *vbd_probe(struct xenbus_device *device, void *opaque, GError **erro
         vbd_remove(vbd);
         return NULL;
     }
-    open_counters(vbd);
     disk_throttle_set(vbd->throttle, vbd->options.iops, vbd->options.bytes_per_second);
-    vbd_describe(vbd);
     return vbd;
+}
+
+static bool vbd_open(void *opaque, GError **error)
+{
+    struct vbd *vbd = opaque;
+
+    if (!disk_drive_open(&vbd->drive, error)) {
+        g_prefix_error(error, "disk %s: ", vbd->name);
+        return false;
+    }
+    open_counters(vbd);
+    disk_drive_describe(&vbd->drive);
+    return true;
+}
+
+static void vbd_close(void *opaque)
+{
+    struct vbd *vbd = opaque;
+    disk_drive_close(&vbd->drive);
 }
 
 static bool publish_number(struct vbd *vbd, const char *node, uint64_t value, GError **error)
@@ -144,11 +117,11 @@ static bool publish_number(struct vbd *vbd, const char *node, uint64_t value, GE
 static bool vbd_publish(void *opaque, GError **error)
 {
     struct vbd *vbd = opaque;
-    const struct disk_medium *medium = vbd->medium;
+    const struct disk_medium *medium = vbd->drive.medium;
     const struct vbd_options *options = &vbd->options;
-    const struct disk_limits limits = vbd_limits(vbd, medium);
-    unsigned info =
-        (vbd->cdrom ? VDISK_CDROM | VDISK_REMOVABLE : 0) | (medium->read_only ? VDISK_READONLY : 0);
+    const struct disk_limits limits = disk_drive_limits(&vbd->drive);
+    unsigned info = (vbd->drive.cdrom ? VDISK_CDROM | VDISK_REMOVABLE : 0) |
+                    (medium->read_only ? VDISK_READONLY : 0);
 
     if (vbd->discard_offered && !publish_number(vbd, "feature-discard", limits.discard, error))
         return false;
@@ -203,7 +176,7 @@ static void on_queue_halted(void *opaque)
 static void on_queue_paused(void *opaque)
 {
     struct vbd_queue *queue = opaque;
-    queue->vbd->nr_paused++;
+    queue->pausing = false;
     vbd_try_change(queue->vbd);
 }
 
@@ -233,17 +206,17 @@ static const struct disk_queue_events queue_events = {
 static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned number,
                        GError **error)
 {
+    const struct disk_limits limits = disk_drive_limits(&vbd->drive);
     struct disk_queue_config config = {
         .engine = { .name = vbd->name,
                     .domid = xenbus_device_domid(vbd->device),
                     .abi = frontend->abi,
                     .ring_refs = frontend->queues[number].ring_refs,
                     .nr_ring_pages = frontend->nr_ring_pages,
-                    .medium = vbd->medium,
-                    .limits = vbd_limits(vbd, vbd->medium),
+                    .medium = vbd->drive.medium,
+                    .limits = limits,
                     .throttle = vbd->throttle,
-                    .detect_zeroes =
-                        vbd->options.detect_zeroes && vbd_limits(vbd, vbd->medium).discard,
+                    .detect_zeroes = vbd->options.detect_zeroes && limits.discard,
                     .stop_on_error = vbd->options.stop_on_error,
                     .persistent = frontend->persistent,
                     .map_failures = &vbd->map_failures,
@@ -256,6 +229,7 @@ static bool open_queue(struct vbd *vbd, struct disk_frontend *frontend, unsigned
         .opaque = &vbd->queues[number],
     };
     vbd->queues[number].vbd = vbd;
+    vbd->queues[number].pausing = false;
     vbd->queues[number].queue = disk_queue_open(&config, error);
     return vbd->queues[number].queue != NULL;
 }
@@ -290,7 +264,7 @@ static bool vbd_connect(void *opaque, GError **error)
     }
     vbd->nr_queues = frontend.nr_queues;
     disk_counters_set_queues(vbd->counters, vbd->nr_queues);
-    vbd->nr_stopped = vbd->nr_paused = 0;
+    vbd->nr_stopped = 0;
     vbd->broken = vbd->halted = false;
     for (unsigned i = 0; i < vbd->nr_queues; i++)
         disk_queue_start(vbd->queues[i].queue);
@@ -313,14 +287,23 @@ static bool vbd_check(void *opaque)
     return good;
 }
 
+char *vbd_guest_uuid(const struct vbd *vbd)
+{
+    g_autofree char *home = g_strdup_printf("/local/domain/%u", vbd->drive.domid);
+    g_autofree char *vm = xen_store_read(vbd->store, home, "vm", NULL); /* "/vm/UUID" */
+    const char *slash = vm ? strrchr(vm, '/') : NULL;
+
+    return slash ? g_strdup(slash + 1) : NULL;
+}
+
 const char *vbd_name(const struct vbd *vbd)
 {
     return vbd->name;
 }
 
-struct disk_medium *vbd_medium(const struct vbd *vbd)
+const struct disk_medium *vbd_medium(const struct vbd *vbd)
 {
-    return vbd->medium;
+    return vbd->phase == VBD_CHANGING ? NULL : vbd->drive.medium;
 }
 
 struct disk_throttle *vbd_throttle(struct vbd *vbd)
@@ -330,19 +313,20 @@ struct disk_throttle *vbd_throttle(struct vbd *vbd)
 
 bool vbd_is_cdrom(const struct vbd *vbd)
 {
-    return vbd->cdrom;
+    return vbd->drive.cdrom;
 }
 
 const char *vbd_state(const struct vbd *vbd)
 {
+    if (vbd->phase == VBD_CHANGING)
+        return "changing";
+    if (vbd->phase == VBD_PAUSING)
+        return "pausing"; /* for a change */
     if (vbd->halted)
         return "stopped"; /* by an error */
+    if (disk_drive_lost(&vbd->drive))
+        return "lost";
     return vbd->nr_queues > 0 ? "in use" : "waiting";
-}
-
-bool vbd_announce(struct vbd *vbd, GError **error)
-{
-    return xenbus_device_publish(vbd->device, error);
 }
 
 bool vbd_resume(struct vbd *vbd)
@@ -362,10 +346,12 @@ const struct xenbus_driver vbd_driver = {
     .backend = "qdisk",
     .wants = vbd_wants,
     .probe = vbd_probe,
+    .open = vbd_open,
     .publish = vbd_publish,
     .connect = vbd_connect,
     .disconnect = vbd_disconnect,
     .check = vbd_check,
     .changed = vbd_changed,
+    .close = vbd_close,
     .remove = vbd_remove,
 };

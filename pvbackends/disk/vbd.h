@@ -9,7 +9,7 @@
 #ifndef DISK_VBD_H
 #define DISK_VBD_H
 
-#include "pvbackends/disk/media/medium.h"
+#include "pvbackends/disk/drive.h"
 #include "pvbackends/disk/throttle.h"
 #include "pvbackends/xenbus.h"
 
@@ -39,45 +39,34 @@ struct vbd_role {
 extern const struct xenbus_driver vbd_driver;
 
 const char *vbd_name(const struct vbd *vbd); /* such as xvda */
+
+/* The guest's UUID, as the toolstack has noted it, or NULL; g_free(). */
+char *vbd_guest_uuid(const struct vbd *vbd);
 bool vbd_is_cdrom(const struct vbd *vbd);
-const char *vbd_state(const struct vbd *vbd); /* a word for people */
-struct disk_medium *vbd_medium(const struct vbd *vbd);
+const char *vbd_state(const struct vbd *vbd);                /* a word for people */
+const struct disk_medium *vbd_medium(const struct vbd *vbd); /* NULL while it is changed */
 struct disk_throttle *vbd_throttle(struct vbd *vbd);
 
 /*
- * Calls CHANGE, now or later, when nothing uses the medium, and goes on after.  There is one at a
- * time, and only in it the medium may change.
+ * A change of the medium.  WORK is called when nothing uses it, in a thread of its own, with the
+ * drive in its hands; the disk goes on when it has returned, and the frontend knows what has
+ * changed.  Then DONE is called in the main context, always and once, also if the change is
+ * dropped: because it still waits when the role is to stop, or by vbd_change_cancel().  There is
+ * one at a time, and only so the medium may change.
  */
-typedef void vbd_change_fn(struct vbd *vbd, void *opaque);
-bool vbd_change(struct vbd *vbd, vbd_change_fn *change, void *opaque, GError **error);
+struct vbd_change {
+    bool (*work)(struct disk_drive *drive, void *opaque, GError **error);
+    void (*done)(void *opaque, const GError *error);
+    void *opaque;
+};
+bool vbd_change(struct vbd *vbd, const struct vbd_change *change, GError **error);
 
-/* Takes another MEDIUM, which belongs to the disk then, or the same one in another size. */
-bool vbd_use(struct vbd *vbd, struct disk_medium *medium, GError **error);
-
-/* In a change: takes the medium that PARAMS say, notes that in xenstore, and tells the frontend. */
-bool vbd_insert(struct vbd *vbd, const char *params, GError **error);
-
-/*
- * In a change: closes the medium, all of it durable, has WORK done on it, and takes the one that
- * PARAMS say.  If something fails, the disk has its old medium again.
+/* Drops the change with that OPAQUE if it still waits; it is done, with an error, when this
+ * returns.
  */
-typedef bool vbd_work_fn(void *opaque, GError **error);
-bool vbd_rework(struct vbd *vbd, const char *params, vbd_work_fn *work, void *opaque,
-                GError **error);
+void vbd_change_cancel(struct vbd *vbd, void *opaque);
 
-/* The params of its medium, "FORMAT:PATH"; "" without one. */
-const char *vbd_params(const struct vbd *vbd);
-
-/*
- * Notes the image PATH, of FORMAT, in libxl's copy of the guest's configuration, for a reboot: see
- * libxl-config.h.
- */
-bool vbd_note_image(const struct vbd *vbd, const char *format, const char *path, GError **error);
-
-/* Tells the frontend of the new size. */
-bool vbd_announce(struct vbd *vbd, GError **error);
-
-/* Tries again what an error has stopped; false if nothing was. */
+/* Tries again what an error has stopped, on the medium that it has; false if nothing was. */
 bool vbd_resume(struct vbd *vbd);
 
 #endif

@@ -232,6 +232,21 @@ void fixture_expect_list(struct fixture *f, const char *state, uint64_t mib, con
     expect_command(f, 0, line, "list");
 }
 
+void fixture_await_state(struct fixture *f, const char *state)
+{
+    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
+    g_autofree char *line = g_strdup_printf("\n%-8s %-8s ", "xvda", state);
+
+    for (bool found = false; !found;) {
+        struct command command = fixture_command(f, (const char *const[]){ "list", NULL });
+        g_autofree char *text = NULL;
+        g_assert_cmpint(fixture_command_wait(&command, &text), ==, 0);
+        found = strstr(text, line) != NULL;
+        if (!found && g_get_monotonic_time() > end)
+            g_error("xvda is not %s: %s", state, text);
+    }
+}
+
 struct blkfront *fixture_start(struct fixture *f, const struct blkfront_options *options)
 {
     fixture_add_disk(f, "xvda", DISK_SECTORS);

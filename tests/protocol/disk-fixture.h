@@ -110,6 +110,9 @@ void fixture_command_expect(struct command *command, int status, const char *wor
 /* The whole line of `list` about xvda. */
 void fixture_expect_list(struct fixture *f, const char *state, uint64_t mib, const char *medium);
 
+/* Waits until xvda is in STATE, as `list` says it. */
+void fixture_await_state(struct fixture *f, const char *state);
+
 /* Has it said TEXT? */
 bool fixture_role_said(struct fixture *f, const char *text);
 

@@ -256,14 +256,7 @@ static struct blkfront *start_stopped(struct fixture *f, struct pages *pages)
     blkfront_push(front, 0);
     while (!fixture_role_said(f, "stands still until"))
         g_usleep(1000);
-    g_autofree char *line = g_strdup_printf("xvda     stopped ");
-    for (;;) {
-        struct command command = fixture_command(f, (const char *const[]){ "list", NULL });
-        g_autofree char *text = NULL;
-        g_assert_cmpint(fixture_command_wait(&command, &text), ==, 0);
-        if (strstr(text, line))
-            break;
-    }
+    fixture_await_state(f, "stopped");
     request_expect_none(front);
     return front;
 }

@@ -385,6 +385,28 @@ static void test_closed_while_away(struct fixture *f)
     model_free(model);
 }
 
+/* The role is told to end while the image is away: it waits a while for that to be there again. */
+static void test_away_at_the_end(struct fixture *f)
+{
+    struct model *model = model_new();
+    struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
+    g_autofree char *away = g_strconcat(f->disks[0].path, ".away", NULL);
+
+    pid_t daemon = write_rounds(f, model, front, 2, false);
+    fixture_close(front);
+    kill(daemon, SIGSTOP); /* it has no chance to write back */
+    image_run("mv %s %s", f->disks[0].path, away);
+    kill(daemon, SIGKILL);
+    kill(f->role, SIGTERM);
+    await_said(f, "writes of the guest need it: tried again for");
+    image_run("mv %s %s", away, f->disks[0].path);
+    fixture_wait_role(f, 0, NULL);
+    image_assert_directory_clean(f);
+    g_autofree uint8_t *data = image_read(f, "qcow2", DISK_SECTORS);
+    assert_model(model, data);
+    model_free(model);
+}
+
 /* It does not outlive a role that is killed, and leaves the image in order. */
 static void test_role_killed(struct fixture *f)
 {
@@ -420,6 +442,7 @@ static void add_tests(void)
     fixture_add_test("/disk/daemon/terminated", test_terminated);
     fixture_add_test("/disk/daemon/image-away", test_image_away);
     fixture_add_test("/disk/daemon/closed-while-away", test_closed_while_away);
+    fixture_add_test("/disk/daemon/away-at-the-end", test_away_at_the_end);
     fixture_add_test("/disk/daemon/role-killed", test_role_killed);
 }
 

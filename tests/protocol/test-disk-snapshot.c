@@ -179,7 +179,7 @@ static void test_lost(struct fixture *f)
     write_pattern(front, 1);
     image_run("mv %s %s", f->disks[0].path, away);
     expect_command(f, 1, "No such file", "snapshot", "xvda", overlay);
-    g_assert_true(fixture_role_said(f, "its medium is gone"));
+    g_assert_true(fixture_role_said(f, "the guest's requests fail"));
     g_assert_cmpint(request_page(front, BLKIF_OP_READ, &pages, 0), ==, BLKIF_RSP_ERROR);
     expect_command(f, 1, "No such file", "resize", "xvda");
     image_run("mv %s %s", away, f->disks[0].path);
@@ -268,6 +268,46 @@ static void test_reboot(struct fixture *f)
     fixture_close(front);
 }
 
+/* The same if errors stop the disk: the guest gets none, whatever it does. */
+static void test_lost_stopped(struct fixture *f)
+{
+    f->options[0] = "on-error=stop";
+    struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
+    const char *overlay = new_overlay(f);
+    g_autofree char *away = g_strconcat(f->disks[0].path, ".away", NULL);
+    struct pages pages = fixture_pages(f, 1, false);
+    blkif_request_t request = request_for(BLKIF_OP_READ, 0, 0, &pages, 1);
+
+    write_pattern(front, 1);
+    image_run("mv %s %s", f->disks[0].path, away);
+    expect_command(f, 1, "No such file", "snapshot", "xvda", overlay);
+    g_assert_true(fixture_role_said(f, "the guest's requests wait"));
+    request_put(front, &request);
+    blkfront_push(front, 0);
+    fixture_await_state(f, "stopped");
+    expect_command(f, 1, "No such file", "resume", "xvda");
+    fixture_await_state(f, "stopped");
+    request_expect_none(front);
+
+    fixture_close(front); /* it may close and come back, and then it waits, too */
+    front = fixture_connect(f, 0, NULL);
+    g_assert_cmpuint(blkfront_disk(front)->sectors, ==, DISK_SECTORS);
+    request_put(front, &request);
+    blkfront_push(front, 0);
+    expect_command(f, 1, "No such file", "resume", "xvda");
+    request_expect_none(front);
+
+    image_run("mv %s %s", away, f->disks[0].path);
+    expect_command(f, 0, "", "resume", "xvda");
+    g_assert_cmpuint(request_take_all(front, 1, BLKIF_RSP_OKAY), ==, 1);
+    fixture_expect_list(f, "in use", 16, f->disks[0].path);
+    assert_guest_has(front, 1);
+    write_pattern(front, 2);
+    fixture_close(front);
+    end_role(f);
+    assert_image_has(f, "qcow2", 2);
+}
+
 static void add_tests(void)
 {
     fixture_add_test("/disk/snapshot/chain", test_chain);
@@ -277,6 +317,7 @@ static void add_tests(void)
     fixture_add_test("/disk/snapshot/lost", test_lost);
     fixture_add_test("/disk/snapshot/bases", test_bases);
     fixture_add_test("/disk/snapshot/reboot", test_reboot);
+    fixture_add_test("/disk/snapshot/lost/stopped", test_lost_stopped);
 }
 
 int main(int argc, char **argv)

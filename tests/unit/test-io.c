@@ -1,8 +1,9 @@
 /*
- * Asynchronous I/O on a real file: what is made to end early, and what is not.
+ * Asynchronous I/O on a real file: what is made to end early, and what is not; flushes.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -103,10 +104,109 @@ static void test_hurry(struct fixture *f, gconstpointer unused)
     expect_byte(f, 16, '\0');
 }
 
+/* --- flushes, as the kernel sees them --- */
+
+static struct {
+    unsigned count;
+    int fd; /* of the last one */
+} flushes;
+
+/* In the place of libaio's: counts, and passes it on. */
+int io_submit(io_context_t context, long count, struct iocb **iocbs)
+{
+    int (*real)(io_context_t, long, struct iocb **) = dlsym(RTLD_NEXT, "io_submit");
+
+    for (long i = 0; i < count; i++) {
+        if (iocbs[i]->aio_lio_opcode == IO_CMD_FDSYNC) {
+            flushes.count++;
+            flushes.fd = iocbs[i]->aio_fildes;
+        }
+    }
+    return real(context, count, iocbs);
+}
+
+/* Opens the I/O again as if the medium had no direct I/O. */
+static struct disk_io *open_cached(struct fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    f->medium->direct = false;
+    struct disk_io *io = disk_io_open(f->medium, 4, &error);
+    g_assert_no_error(error);
+    flushes.count = 0;
+    return io;
+}
+
+static void add_flush(struct disk_io *io, struct disk_io_op *op)
+{
+    *op = (struct disk_io_op){ .kind = DISK_IO_FLUSH, .error = -1 };
+    disk_io_add(io, op);
+}
+
+static struct disk_io_op *reap(struct disk_io *io)
+{
+    struct pollfd done = { .fd = disk_io_fd(io), .events = POLLIN };
+    struct disk_io_op *found;
+
+    while (!(found = disk_io_reap(io))) {
+        poll(&done, 1, -1);
+        disk_io_acknowledge(io);
+    }
+    return found;
+}
+
+/* What comes together is done by one; what comes later by another one, when that has finished. */
+static void test_flushes(struct fixture *f, gconstpointer unused)
+{
+    struct disk_io *io = open_cached(f);
+    struct disk_io_op ops[4];
+
+    add_flush(io, &ops[0]);
+    add_flush(io, &ops[1]);
+    disk_io_submit(io);
+    g_assert_cmpuint(flushes.count, ==, 1);
+    add_flush(io, &ops[2]);
+    add_flush(io, &ops[3]);
+    disk_io_submit(io);
+    g_assert_cmpuint(flushes.count, ==, 1); /* the first has not been looked at */
+    for (unsigned i = 0; i < 2; i++)
+        g_assert_true(reap(io) == &ops[i]);
+    g_assert_cmpuint(flushes.count, ==, 2);
+    for (unsigned i = 2; i < 4; i++)
+        g_assert_true(reap(io) == &ops[i]);
+    g_assert_null(disk_io_reap(io));
+    g_assert_cmpuint(flushes.count, ==, 2);
+    for (unsigned i = 0; i < 4; i++)
+        g_assert_cmpint(ops[i].error, ==, 0);
+    disk_io_close(io);
+}
+
+/* A position in a file is that of one opening of it, and so is what the kernel tells of errors. */
+static void test_flush_alone(struct fixture *f, gconstpointer unused)
+{
+    struct disk_io *io[2] = { open_cached(f), open_cached(f) };
+    int fds[2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct disk_io_op op;
+        add_flush(io[i], &op);
+        disk_io_submit(io[i]);
+        g_assert_true(reap(io[i]) == &op);
+        fds[i] = flushes.fd;
+        g_assert_cmpint(lseek(fds[i], 1 + i, SEEK_SET), ==, 1 + i);
+    }
+    g_assert_cmpint(lseek(f->medium->fd, 0, SEEK_CUR), ==, 0);
+    g_assert_cmpint(lseek(fds[0], 0, SEEK_CUR), ==, 1);
+    g_assert_cmpint(lseek(fds[1], 0, SEEK_CUR), ==, 2);
+    for (unsigned i = 0; i < 2; i++)
+        disk_io_close(io[i]);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/io/erase", struct fixture, NULL, set_up, test_erase, tear_down);
     g_test_add("/io/hurry", struct fixture, NULL, set_up, test_hurry, tear_down);
+    g_test_add("/io/flushes", struct fixture, NULL, set_up, test_flushes, tear_down);
+    g_test_add("/io/flushes/alone", struct fixture, NULL, set_up, test_flush_alone, tear_down);
     return g_test_run();
 }

@@ -78,6 +78,42 @@ static void test_json(void)
     json_decref(node);
 }
 
+static json_t *server_of(json_t *node)
+{
+    g_assert_cmpstr(text_at(node, NULL, "driver"), ==, "nbd");
+    return json_object_get(node, "server");
+}
+
+static void test_nbd(void)
+{
+    static const struct {
+        const char *params, *host, *port, *export;
+    } inet[] = {
+        { "aio:nbd://host:1234/a/b", "host", "1234", "a/b" },
+        { "aio:nbd://host/x%20y", "host", "10809", "x y" },
+        { "aio:nbd://[::1]:7/", "::1", "7", "" },
+        { "aio:nbd://10.0.0.1", "10.0.0.1", "10809", "" },
+    };
+    g_autofree char *format = NULL;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(inet); i++) {
+        g_clear_pointer(&format, g_free);
+        json_t *node = describe(inet[i].params, i % 2, &format);
+        g_assert_cmpstr(format, ==, "nbd");
+        g_assert_cmpstr(text_at(server_of(node), NULL, "type"), ==, "inet");
+        g_assert_cmpstr(text_at(server_of(node), NULL, "host"), ==, inet[i].host);
+        g_assert_cmpstr(text_at(server_of(node), NULL, "port"), ==, inet[i].port);
+        g_assert_cmpstr(text_at(node, NULL, "export"), ==, inet[i].export);
+        json_decref(node);
+    }
+    g_clear_pointer(&format, g_free);
+    json_t *node = describe("aio:nbd+unix:///name?socket=/run/a%26b", false, &format);
+    g_assert_cmpstr(text_at(server_of(node), NULL, "type"), ==, "unix");
+    g_assert_cmpstr(text_at(server_of(node), NULL, "path"), ==, "/run/a&b");
+    g_assert_cmpstr(text_at(node, NULL, "export"), ==, "name");
+    json_decref(node);
+}
+
 static void test_refusals(void)
 {
     static const struct {
@@ -100,8 +136,16 @@ static void test_refusals(void)
         { "aio:json:[]", "not an object" },
         { "aio:json:{}", "not an object with a" },
         { "aio:json:{\"driver\":1}", "not an object with a" },
-        { "aio:nbd:unix:/a", "target=json:" },
-        { "aio:nbd+unix:///a", "target=json:" },
+        { "aio:nbd:unix:/a", "nbd+unix:///EXPORT?socket=PATH" },
+        { "aio:nbd+unix:///a", "nbd+unix:///EXPORT?socket=PATH" },
+        { "aio:nbd+unix:///a?sock=/b", "nbd+unix:///EXPORT?socket=PATH" },
+        { "aio:nbd+unix:///a?socket=/b&socket2=/c", "nbd+unix:///EXPORT?socket=PATH" },
+        { "aio:nbd://", "nbd://HOST:PORT/EXPORT" },
+        { "aio:nbd:///a", "nbd://HOST:PORT/EXPORT" },
+        { "aio:nbd://host:99999/a", "nbd://HOST:PORT/EXPORT" },
+        { "aio:nbd://host/a?socket=/b", "nbd://HOST:PORT/EXPORT" },
+        { "aio:nbd+tcp://host/a", "nbd://HOST:PORT/EXPORT" },
+        { "qcow2:nbd://host/a", "is format=raw" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         g_autoptr(GError) error = NULL;
@@ -118,6 +162,7 @@ int main(int argc, char **argv)
     g_test_add_func("/source/raw", test_raw);
     g_test_add_func("/source/file", test_file);
     g_test_add_func("/source/json", test_json);
+    g_test_add_func("/source/nbd", test_nbd);
     g_test_add_func("/source/refusals", test_refusals);
     return g_test_run();
 }

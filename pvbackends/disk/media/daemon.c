@@ -34,6 +34,13 @@
 /* For the last flush, and for the daemon's end, each. */
 #define END_MS 5000
 
+/*
+ * On the way out, for storage that is away a moment: no attempt begins later.  Nobody waits for the
+ * role but the supervisor and, for 10 s, xl; an administrator who waits sees why in the log.
+ */
+#define LAST_ATTEMPTS_S 30
+#define LAST_PAUSE_MAX_MS 1000
+
 /* For an explanation of what is wrong already. */
 #define LAST_WORDS_MS 200
 
@@ -133,6 +140,11 @@ static char *all_said(struct disk_daemon *daemon)
     return g_string_free(g_steal_pointer(&said), FALSE);
 }
 
+#define ENCRYPTED                                                                                  \
+    "an encrypted image cannot be used, because there is no way to give its key; decrypt it "      \
+    "below "                                                                                       \
+    "(cryptsetup) or in the guest"
+
 /* What to do about what QEMU says. */
 static const char *remedy(const char *said)
 {
@@ -142,6 +154,8 @@ static const char *remedy(const char *said)
         { "No such file", "check the path in the disk line of the guest's configuration" },
         { "Permission denied", "the device model must be allowed to use it" },
         { "'driver' does not accept", "QEMU does not know this format" },
+        { "key-secret", ENCRYPTED },
+        { "No secret with id", ENCRYPTED },
         { "format", "`qemu-img info` tells which format it has" },
         { "invalid V", "`qemu-img info` tells which format it has" },
         { "Invalid argument", "`qemu-img info` tells which format it has" },
@@ -356,6 +370,28 @@ static void bring_back(struct disk_daemon *daemon, unsigned *pause_ms)
     }
 }
 
+/* Starts another one for what is in the log; we have been told to stop, so there is an end to it.
+ */
+static bool bring_up_at_last(struct disk_daemon *daemon, GError **error)
+{
+    gint64 end = g_get_monotonic_time() + LAST_ATTEMPTS_S * G_TIME_SPAN_SECOND;
+    unsigned pause_ms = PAUSE_FIRST_MS;
+    bool said = false;
+
+    /* One that cannot be killed yet may still write. */
+    while (!bring_up(daemon, error) && !daemon->child && g_get_monotonic_time() < end) {
+        if (!said)
+            g_warning("%s: %s; the last %u writes of the guest need it: tried again for %u s",
+                      daemon->name, (*error)->message, disk_write_log_length(daemon->log),
+                      LAST_ATTEMPTS_S);
+        said = true;
+        g_clear_error(error);
+        g_usleep(pause_ms * 1000);
+        pause_ms = MIN(pause_ms * 2, LAST_PAUSE_MAX_MS);
+    }
+    return daemon->nbd != NULL;
+}
+
 /* The log is on the medium: by a flush, or, if that is not possible, by another daemon. */
 static bool settle(struct disk_daemon *daemon, GError **error)
 {
@@ -370,7 +406,7 @@ static bool settle(struct disk_daemon *daemon, GError **error)
     }
     drop(daemon);
     if (!daemon->child)
-        return bring_up(daemon, error);
+        return bring_up_at_last(daemon, error);
     g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "its storage stalls");
     return false;
 }

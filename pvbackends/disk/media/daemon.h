@@ -8,7 +8,7 @@
  * knows which of them it has.  A connection that is lost with something under way takes the daemon
  * with it: nobody could tell what of it might still be done, and when.
  *
- * Threads: start and stop from the main thread, the rest from any.  A thread of its own, the
+ * Threads: any; the owner's starts and stops it, and waits meanwhile.  A thread of its own, the
  * keeper, starts the daemon and watches it.
  *
  * Source: qemu-storage-daemon(1) of QEMU 7.2.
@@ -50,8 +50,9 @@ struct disk_daemon *disk_daemon_start(const struct disk_daemon_config *config, G
 
 /*
  * Makes what is in the log durable, ends the daemon and waits for it, so that the image is free for
- * others when this returns.  That takes some 10 ms; where the daemon is stopped or its storage
- * stalls some 5 s, at most 40.  Nobody may be connected.  NULL is fine.
+ * others when this returns.  That takes some 10 ms; where the daemon is stopped some 5 s, where its
+ * storage is away 30 s, and where that stalls in each step on the way at most 80.  Nobody may be
+ * connected.  NULL is fine.
  */
 void disk_daemon_stop(struct disk_daemon *daemon);
 

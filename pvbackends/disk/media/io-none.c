@@ -1,6 +1,6 @@
 /*
- * I/O of a drive without a medium.  Requests for its sectors, which are none, are refused before
- * they come here; there is nothing that a flush could miss.
+ * I/O without a medium: of an empty drive, and of one whose medium was lost.  There is nothing that
+ * a flush could miss: what was written before is durable.
  */
 
 #include <errno.h>

@@ -46,6 +46,7 @@ struct disk_io_op {
     int error; /* result: 0 or an errno; a short transfer is EIO */
     union {    /* the driver's */
         struct iocb iocb;
+        GList link; /* of a flush that waits for another one: see io-aio.c */
         struct disk_nbd_op nbd;
     };
 };

@@ -221,6 +221,19 @@ struct disk_medium *disk_medium_empty(void)
     return medium;
 }
 
+struct disk_medium *disk_medium_lost(const struct disk_medium *medium)
+{
+    struct disk_medium *lost = g_memdup2(medium, sizeof(*medium));
+    lost->driver = &disk_io_none;
+    lost->path = g_strdup(medium->path);
+    lost->format = NULL;
+    lost->daemon = NULL;
+    lost->fd = -1;
+    lost->direct = false;
+    lost->lost = true;
+    return lost;
+}
+
 /* Whether the file has data from sector FROM on, or might have. */
 static bool has_data(const struct disk_medium *medium, uint64_t from)
 {

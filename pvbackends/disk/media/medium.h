@@ -24,6 +24,7 @@ struct disk_medium {
     struct disk_daemon *daemon;
     int fd;      /* -1 with a daemon */
     bool device; /* a block device, not a file */
+    bool lost;   /* none, in the place of one that cannot be had */
     bool read_only;
     bool direct; /* opened with O_DIRECT */
     uint64_t sectors;
@@ -39,6 +40,10 @@ struct disk_medium {
 struct disk_medium *disk_medium_open(const char *path, bool read_only, unsigned lock_wait_ms,
                                      GError **error);
 struct disk_medium *disk_medium_empty(void); /* a drive without one: 0 sectors */
+
+/* What stands for MEDIUM while that is not there: it looks the same, and nothing can be done on it.
+ */
+struct disk_medium *disk_medium_lost(const struct disk_medium *medium);
 
 /*
  * Makes the medium as long as SECTORS; 0: as long as it is now, if others have changed it.  It is

@@ -25,6 +25,8 @@
  */
 #define DISCARD_GRANULARITY (64u << 10)
 
+#define NBD_PORT 10809
+
 /* A page is the most that a guest can be asked to align to. */
 #define SECTOR_SIZE_MAX 4096
 
@@ -127,6 +129,56 @@ static char *describe_file(const char *format, const char *path, bool read_only,
     return encode(node);
 }
 
+static bool is_nbd(const char *target)
+{
+    return g_str_has_prefix(target, "nbd:") || g_str_has_prefix(target, "nbd+");
+}
+
+/* Where the server of an address listens, as QEMU has it; NULL if the address does not say. */
+static json_t *nbd_server(GUri *uri, GHashTable *parameters)
+{
+    const char *host = g_uri_get_host(uri), *scheme = g_uri_get_scheme(uri);
+    const char *socket = g_hash_table_lookup(parameters, "socket");
+    int port = g_uri_get_port(uri);
+
+    if (strcmp(scheme, "nbd+unix") == 0 && socket && g_hash_table_size(parameters) == 1)
+        return json_pack("{s:s, s:s}", "type", "unix", "path", socket);
+    if (strcmp(scheme, "nbd") != 0 || !host || !*host || g_hash_table_size(parameters) > 0)
+        return NULL;
+    g_autofree char *number = g_strdup_printf("%d", port < 0 ? NBD_PORT : port);
+    return json_pack("{s:s, s:s, s:s}", "type", "inet", "host", host, "port", number);
+}
+
+/* TARGET is the address of an NBD server, as QEMU's own tools take it. */
+static char *describe_nbd(const char *target, bool raw, bool read_only, char **format,
+                          GError **error)
+{
+    g_autoptr(GUri) uri = g_uri_parse(target, G_URI_FLAGS_ENCODED_QUERY, NULL);
+    const char *query = uri ? g_uri_get_query(uri) : NULL;
+    g_autoptr(GHashTable) parameters =
+        g_uri_parse_params(query ? query : "", -1, "&", G_URI_PARAMS_NONE, NULL);
+    json_t *server = uri && parameters ? nbd_server(uri, parameters) : NULL;
+
+    if (!server || !raw) {
+        json_decref(server);
+        set_error(error,
+                  "%s: an NBD server is format=raw with a target such as nbd://HOST:PORT/EXPORT or "
+                  "nbd+unix:///EXPORT?socket=PATH; for other formats and options use target=json:",
+                  target);
+        return NULL;
+    }
+    const char *path = g_uri_get_path(uri);
+    json_t *node = json_pack("{s:s, s:o, s:s}", "driver", "nbd", "server", server, "export",
+                             path[0] == '/' ? path + 1 : path);
+    if (!node) {
+        set_error(error, "%s: not UTF-8, which QEMU wants", target);
+        return NULL;
+    }
+    *format = g_strdup("nbd");
+    set_node(node, read_only);
+    return encode(node);
+}
+
 static bool is_format(const char *name)
 {
     return g_ascii_islower(name[0]) && strlen(name) <= FORMAT_MAX &&
@@ -163,14 +215,8 @@ char *disk_source_describe(const struct disk_source *source, char **format, cons
                   *target);
         return NULL;
     }
-    if (g_str_has_prefix(*target, "nbd:") || g_str_has_prefix(*target, "nbd+unix:")) {
-        set_error(error,
-                  "%s: for an NBD server use format=raw, target=json:{\"driver\":\"nbd\","
-                  "\"server\":{\"type\":\"inet\",\"host\":\"HOST\",\"port\":\"10809\"},"
-                  "\"export\":\"NAME\"}",
-                  *target);
-        return NULL;
-    }
+    if (is_nbd(*target))
+        return describe_nbd(*target, raw, source->read_only, format, error);
     if (raw)
         return NULL;
     *format = qemu_format(source->params, colon - source->params, error);

@@ -3,8 +3,9 @@
  * by ourselves (medium.h), everything else by a qemu-storage-daemon (daemon.h).
  *
  * PARAMS, as libxl writes them, are "FORMAT:TARGET".  FORMAT is aio (raw), vhd, or what QEMU calls
- * its driver; TARGET is a path or, with aio, "json:" and a description of QEMU's, as for its
- * option -blockdev.
+ * its driver; TARGET is a path or, with aio, the address of an NBD server (nbd://HOST:PORT/EXPORT,
+ * nbd+unix:///EXPORT?socket=PATH), or "json:" and a description of QEMU's, as for its option
+ * -blockdev.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
