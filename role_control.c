@@ -281,17 +281,6 @@ static gboolean resume_accepting(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* Does a process listen there? */
-static bool is_alive(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool alive = fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                 errno == EAGAIN; /* it has many clients */
-    if (fd >= 0)
-        close(fd);
-    return alive;
-}
-
 /* In the place of what another process left; 0 or an errno. */
 static int bind_over(int fd, const struct sockaddr_un *address)
 {
@@ -301,7 +290,7 @@ static int bind_over(int fd, const struct sockaddr_un *address)
         return 0;
     if (errno != EADDRINUSE)
         return errno;
-    if (is_alive(address))
+    if (role_run_listens(address->sun_path))
         return EEXIST;
     unlink(address->sun_path);
     return bind(fd, plain, sizeof(*address)) == 0 ? 0 : errno;

@@ -1,7 +1,8 @@
 /*
  * `rolemodel list`: the processes that make up each guest's device model.
  *
- * A role's state is what the supervisor has noted; it asks every role, and nobody else does.
+ * A role's state is what the supervisor has noted; it asks every role, and nobody else does.  The
+ * programs that a role has started, such as a disk's qemu-storage-daemon, follow it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -43,6 +44,47 @@ static void add_process(json_t *processes, const char *domid, const char *name, 
         json_array_append_new(processes, process);
 }
 
+/* The name by which process PID was called; NULL if it has gone. */
+static char *process_name(uint64_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%" G_GUINT64_FORMAT "/cmdline", pid);
+    g_autofree char *text = NULL;
+    gsize length;
+
+    if (!g_file_get_contents(path, &text, &length, NULL) || length == 0)
+        return NULL;
+    g_autofree char *name = g_path_get_basename(text);
+    return g_utf8_make_valid(name, -1);
+}
+
+/* PIDS, a line of numbers. */
+static void add_programs(json_t *processes, const char *domid, const char *name, const char *pids)
+{
+    g_auto(GStrv) words = g_strsplit(pids, " ", -1);
+
+    for (char **word = words; *word; word++) {
+        uint64_t pid = g_ascii_strtoull(*word, NULL, 10);
+        g_autofree char *program = pid ? process_name(pid) : NULL;
+        if (program)
+            add_process(processes, domid, name, program, pid, "running");
+    }
+}
+
+/* Linux knows of each thread which processes it has started. */
+static void add_children(json_t *processes, const char *domid, const char *name, uint64_t role)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%" G_GUINT64_FORMAT "/task", role);
+    g_autoptr(GDir) threads = g_dir_open(path, 0, NULL);
+    const char *thread;
+
+    while (threads && (thread = g_dir_read_name(threads))) {
+        g_autofree char *file = g_build_filename(path, thread, "children", NULL);
+        g_autofree char *pids = NULL;
+        if (g_file_get_contents(file, &pids, NULL, NULL))
+            add_programs(processes, domid, name, pids);
+    }
+}
+
 static void add_role(struct xen_store *store, json_t *processes, const char *domid,
                      const char *name, const char *role, bool asked)
 {
@@ -50,8 +92,11 @@ static void add_role(struct xen_store *store, json_t *processes, const char *dom
     g_autofree char *state = xen_store_read(store, dir, "state", NULL);
     uint64_t pid;
 
-    if (xen_store_read_uint(store, dir, "pid", 1, G_MAXINT, &pid, NULL))
-        add_process(processes, domid, name, role, pid, asked && state ? state : "running");
+    if (!xen_store_read_uint(store, dir, "pid", 1, G_MAXINT, &pid, NULL))
+        return;
+    add_process(processes, domid, name, role, pid, asked && state ? state : "running");
+    if (strcmp(role, "supervisor") != 0) /* whose children are the roles */
+        add_children(processes, domid, name, pid);
 }
 
 static void list_guest(struct xen_store *store, json_t *processes, const char *domid)
@@ -85,7 +130,7 @@ static void print_table(json_t *processes)
     gsize index;
     json_t *process;
 
-    printf("%5s  %-20s %-12s %8s %9s  %s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)", "STATE");
+    printf("%5s  %-20s %-20s %8s %9s  %s\n", "DOMID", "GUEST", "ROLE", "PID", "PSS(KiB)", "STATE");
     json_array_foreach(processes, index, process)
     {
         int domid;
@@ -93,7 +138,7 @@ static void print_table(json_t *processes)
         const char *name, *role, *state;
         json_unpack(process, "{s:i, s:s, s:s, s:I, s:I, s:s}", "domid", &domid, "guest", &name,
                     "role", &role, "pid", &pid, "pss_kib", &pss, "state", &state);
-        printf("%5d  %-20s %-12s %8lld %9lld  %s\n", domid, name, role, (long long)pid,
+        printf("%5d  %-20s %-20s %8lld %9lld  %s\n", domid, name, role, (long long)pid,
                (long long)pss, state);
     }
 }

@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include <xen/io/xenbus.h>
 
+#include "role_run.h"
 #include "toolstack/cmdline.h"
 #include "toolstack/hole.h"
 #include "toolstack/plan.h"
@@ -113,14 +114,14 @@ static bool serve_qmp(struct supervisor *supervisor, GError **error)
 }
 
 /*
- * The images of the disks that roles have claimed: those whose nodes are in InitWait by now.
+ * Adds the images of the disks that ROLE has claimed: those whose nodes are in InitWait by now.
  * libxl's params are "FORMAT:PATH".  A CD stays QEMU's as well: two can read it, and `xl cd-insert`
  * speaks to QEMU's drive.
  */
-static char **owned_images(struct supervisor *supervisor)
+static void add_images(struct supervisor *supervisor, const struct role *role, GStrvBuilder *images)
 {
-    g_autoptr(GStrvBuilder) images = g_strv_builder_new();
-    g_autofree char *dir = g_strdup_printf("backend/qdisk/%u", supervisor->cmdline->domid);
+    g_autofree char *dir =
+        g_strdup_printf("backend/%s/%u", role->backend, supervisor->cmdline->domid);
     g_auto(GStrv) nodes = xen_store_list(supervisor->store, dir);
 
     for (char **node = nodes; *node; node++) {
@@ -133,6 +134,18 @@ static char **owned_images(struct supervisor *supervisor)
             xen_store_read_uint(supervisor->store, path, "state", XenbusStateInitWait,
                                 XenbusStateInitWait, &state, NULL))
             g_strv_builder_add(images, image + 1);
+    }
+}
+
+/* Which QEMU must not open as well. */
+static char **owned_images(struct supervisor *supervisor)
+{
+    g_autoptr(GStrvBuilder) images = g_strv_builder_new();
+
+    for (guint i = 0; i < supervisor->plan->len; i++) {
+        const struct plan_entry *entry = g_ptr_array_index(supervisor->plan, i);
+        if (entry->role->backend)
+            add_images(supervisor, entry->role, images);
     }
     return g_strv_builder_end(images);
 }
@@ -315,6 +328,7 @@ static bool watch_for_roles(struct supervisor *supervisor, GError **error)
 /* What is done while the roles start. */
 static bool prepare(struct supervisor *supervisor, GError **error)
 {
+    role_run_sweep(supervisor->store); /* after guests of the past */
     supervisor->commands = qmp_commands_new(supervisor->cmdline->stopped, leave, supervisor);
     if (supervisor->qemu)
         qemu_watch(supervisor->qemu, leave, supervisor);

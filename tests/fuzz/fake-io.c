@@ -132,14 +132,6 @@ static void fake_add(struct disk_io *base, struct disk_io_op *op)
     io->done[io->count++] = op;
 }
 
-static void fake_submit(struct disk_io *base)
-{
-}
-
-static void fake_hurry(struct disk_io *base)
-{
-}
-
 static struct disk_io_op *fake_reap(struct disk_io *base)
 {
     struct fake_io *io = (struct fake_io *)base;
@@ -155,17 +147,10 @@ static int fake_fd(struct disk_io *base)
     return ((struct fake_io *)base)->fd;
 }
 
-static void fake_acknowledge(struct disk_io *base)
-{
-}
-
 const struct disk_io_driver disk_io_aio = {
     .open = fake_open,
     .close = fake_close,
     .add = fake_add,
-    .submit = fake_submit,
     .reap = fake_reap,
-    .hurry = fake_hurry,
     .fd = fake_fd,
-    .acknowledge = fake_acknowledge,
 };

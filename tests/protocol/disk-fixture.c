@@ -203,6 +203,15 @@ struct command fixture_command(struct fixture *f, const char *const *words)
     return made;
 }
 
+char *fixture_processes(void)
+{
+    char *argv[] = { (char *)rolemodel, (char *)"list", NULL };
+    char *text = NULL;
+    g_assert_true(
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &text, NULL, NULL, NULL));
+    return text;
+}
+
 int fixture_command_wait(struct command *command, char **text)
 {
     g_autoptr(GString) said = g_string_new(NULL);

@@ -107,6 +107,9 @@ void fixture_command_expect(struct command *command, int status, const char *wor
         fixture_command_expect(&command_, status, words);                                          \
     } while (0)
 
+/* What `rolemodel list` says; g_free() */
+char *fixture_processes(void);
+
 /* The whole line of `list` about xvda. */
 void fixture_expect_list(struct fixture *f, const char *state, uint64_t mib, const char *medium);
 

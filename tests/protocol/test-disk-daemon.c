@@ -7,6 +7,7 @@
 #include "tests/protocol/image-fixture.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DISK_SECTORS (64 * MIB_SECTORS)
@@ -107,12 +108,25 @@ static pid_t write_rounds(struct fixture *f, struct model *model, struct blkfron
     return daemon;
 }
 
+/* `rolemodel list` has the daemon after the role. */
+static void assert_listed(struct fixture *f, pid_t daemon)
+{
+    g_autofree char *list = fixture_processes();
+    const char *role = strstr(list, " disk ");
+    const char *line = role ? strstr(role, " qemu-storage-daemon ") : NULL;
+    int pid;
+
+    if (!line || sscanf(line, "%*s %d", &pid) != 1 || pid != daemon)
+        g_error("daemon %d is not listed:\n%s", daemon, list);
+}
+
 static void test_killed(struct fixture *f)
 {
     struct model *model = model_new();
     struct blkfront *front = image_start(f, "qcow2", "qcow2", DISK_SECTORS);
 
-    write_rounds(f, model, front, 5, true);
+    assert_listed(f, image_daemon(f, 0));
+    assert_listed(f, write_rounds(f, model, front, 5, true));
     g_assert_true(fixture_role_said(f, "was killed by signal 9"));
     fixture_close(front);
     end_and_check(f, model);

@@ -479,6 +479,41 @@ static void test_stopped(void)
     end(machine);
 }
 
+static bool has_run_directory(struct machine *machine)
+{
+    g_autofree char *domid = g_strdup_printf("%u", machine->domid);
+    g_autofree char *path = g_build_filename(g_getenv("ROLEMODEL_RUN_DIR"), domid, NULL);
+    return g_file_test(path, G_FILE_TEST_IS_DIR);
+}
+
+/* What a killed role has left goes when another guest starts; not so if a role still has to end. */
+static void test_left_behind(void)
+{
+    unsigned devid;
+    struct machine *killed = running(&devid);
+    struct machine *ending = running(&devid);
+
+    kill(killed->processes[1], SIGKILL);
+    toolstack_destroy(g_steal_pointer(&killed->guest));
+    toolstack_wait(killed->supervisor);
+    g_assert_true(process_ends(killed->processes[1]));
+    kill(ending->processes[1], SIGSTOP);
+    toolstack_destroy(g_steal_pointer(&ending->guest));
+    g_assert_true(has_run_directory(killed));
+
+    struct machine *next = running(&devid);
+    g_assert_false(has_run_directory(killed));
+    g_assert_true(has_run_directory(ending));
+    g_assert_true(has_run_directory(next));
+    kill(ending->processes[1], SIGCONT);
+    g_assert_cmpint(toolstack_wait(ending->supervisor), ==, 0);
+    assert_all_end(ending);
+    g_assert_false(has_run_directory(ending));
+    end(next);
+    machine_free(ending);
+    machine_free(killed);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -498,6 +533,7 @@ int main(int argc, char **argv)
     g_test_add_func("/supervisor/gone", test_gone);
     g_test_add_func("/supervisor/destroyed-early", test_destroyed_early);
     g_test_add_func("/supervisor/attach-later", test_attach_later);
+    g_test_add_func("/supervisor/left-behind", test_left_behind);
     g_test_add_func("/supervisor/silent", test_silent);
     g_test_add_func("/supervisor/stopped", test_stopped);
     int status = g_test_run();

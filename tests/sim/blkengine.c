@@ -54,10 +54,6 @@ static struct disk_io_op *null_reap(struct disk_io *base)
     return io->count ? io->done[--io->count] : NULL;
 }
 
-static void null_nothing(struct disk_io *io)
-{
-}
-
 static int null_fd(struct disk_io *io)
 {
     return -1;
@@ -67,11 +63,8 @@ static const struct disk_io_driver null_driver = {
     .open = null_open,
     .close = null_close,
     .add = null_add,
-    .submit = null_nothing,
     .reap = null_reap,
-    .hurry = null_nothing,
     .fd = null_fd,
-    .acknowledge = null_nothing,
 };
 
 /* --- */

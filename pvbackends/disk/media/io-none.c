@@ -45,17 +45,9 @@ static void none_add(struct disk_io *io, struct disk_io_op *op)
     g_queue_push_tail(&none->finished, op);
 }
 
-static void none_submit(struct disk_io *io)
-{
-}
-
 static struct disk_io_op *none_reap(struct disk_io *io)
 {
     return g_queue_pop_head(&((struct none *)io)->finished);
-}
-
-static void none_hurry(struct disk_io *io)
-{
 }
 
 static int none_fd(struct disk_io *io)
@@ -63,17 +55,10 @@ static int none_fd(struct disk_io *io)
     return ((struct none *)io)->event_fd;
 }
 
-static void none_acknowledge(struct disk_io *io)
-{
-}
-
 const struct disk_io_driver disk_io_none = {
     .open = none_open,
     .close = none_close,
     .add = none_add,
-    .submit = none_submit,
     .reap = none_reap,
-    .hurry = none_hurry,
     .fd = none_fd,
-    .acknowledge = none_acknowledge,
 };

@@ -22,12 +22,14 @@ void disk_io_add(struct disk_io *io, struct disk_io_op *op)
 
 void disk_io_submit(struct disk_io *io)
 {
-    io->driver->submit(io);
+    if (io->driver->submit)
+        io->driver->submit(io);
 }
 
 void disk_io_hurry(struct disk_io *io)
 {
-    io->driver->hurry(io);
+    if (io->driver->hurry)
+        io->driver->hurry(io);
 }
 
 struct disk_io_op *disk_io_reap(struct disk_io *io)
@@ -47,7 +49,8 @@ enum disk_io_look disk_io_look(struct disk_io *io)
 
 void disk_io_acknowledge(struct disk_io *io)
 {
-    io->driver->acknowledge(io);
+    if (io->driver->acknowledge)
+        io->driver->acknowledge(io);
 }
 
 static int flush(struct disk_io *io)

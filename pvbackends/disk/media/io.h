@@ -58,7 +58,9 @@ struct disk_io {
     const struct disk_io_driver *driver;
 };
 
-/* What a driver does; the functions below say it.  A struct disk_io is the first thing in its own.
+/*
+ * What a driver does; the functions below say it.  A struct disk_io is the first thing in its own.
+ * One that finishes everything in add() leaves out submit, hurry and acknowledge.
  */
 struct disk_io_driver {
     struct disk_io *(*open)(const struct disk_medium *medium, unsigned depth, GError **error);

@@ -4,6 +4,7 @@
 # dealt with by run-scenarios: guests are destroyed, a process outliving its guest is a failure.
 # shellcheck shell=bash
 set -Eeuo pipefail
+PS4='+ ${SECONDS} s: ' # in the scenario's output
 trap 'reason "line $LINENO: failed: $BASH_COMMAND"' ERR
 
 scratch=$PWD

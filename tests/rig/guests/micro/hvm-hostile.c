@@ -12,7 +12,7 @@
 #include <xen/sched.h>
 
 #ifndef GIGACYCLES
-#define GIGACYCLES 300 /* two minutes or so */
+#define GIGACYCLES 75 /* half a minute or so */
 #endif
 
 #define CONFIG_ADDRESS 0xCF8
