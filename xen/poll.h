@@ -53,9 +53,9 @@ struct xen_poll {
     uint64_t max; /* no look is longer; 0: never to look */
     bool looking;
     struct xen_poll_mean asleep, awake; /* from an answer to the next request */
-    unsigned failures;                    /* looks in vain: see poll.c */
-    unsigned rest;                        /* requests to sleep for before looking is tried */
-    unsigned next_rest;                   /* how many the next time */
+    unsigned failures;                  /* looks in vain: see poll.c */
+    unsigned rest;                      /* requests to sleep for before looking is tried */
+    unsigned next_rest;                 /* how many the next time */
 };
 
 enum xen_poll_how {
