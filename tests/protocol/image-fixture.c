@@ -4,10 +4,13 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "pvbackends/disk/counters.h"
 
 static int run_shell(const char *format, va_list args)
 {
@@ -119,4 +122,52 @@ uint8_t *image_read(struct fixture *f, const char *format, uint64_t sectors)
     g_assert_cmpuint(length, ==, sectors * SECTOR);
     g_unlink(raw);
     return (uint8_t *)data;
+}
+
+/* Has every thread of it stopped? */
+static bool stands_still(pid_t daemon)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", daemon);
+    g_autoptr(GDir) tasks = g_dir_open(path, 0, NULL);
+    bool still = true;
+
+    for (const char *task; still && (task = g_dir_read_name(tasks));) {
+        g_autofree char *stat = g_build_filename(path, task, "stat", NULL);
+        g_autofree char *text = NULL;
+        still = g_file_get_contents(stat, &text, NULL, NULL) && strstr(text, ") T ");
+    }
+    return still;
+}
+
+void image_stop_daemon(pid_t daemon)
+{
+    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+    kill(daemon, SIGSTOP);
+    while (!stands_still(daemon))
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+}
+
+/* How many requests of the first queue are, as the role counts them. */
+static uint64_t in_flight(struct fixture *f)
+{
+    const off_t place = offsetof(struct disk_counters_file, queues) +
+                        offsetof(struct disk_queue_counters, values) +
+                        DISK_IN_FLIGHT * sizeof(uint64_t);
+    g_autofree char *path = g_strdup_printf("%s/%u/disk-%u.counters", f->directory,
+                                            guest_domid(f->guest), f->disks[0].devid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t value = 0;
+
+    g_assert_cmpint(pread(fd, &value, sizeof(value), place), ==, sizeof(value));
+    close(fd);
+    return value;
+}
+
+void image_await_in_flight(struct fixture *f, unsigned count)
+{
+    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+    while (in_flight(f) < count)
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
 }

@@ -32,6 +32,12 @@ struct blkfront *image_start(struct fixture *f, const char *format, const char *
 /* The daemon of the role's only disk, once it is there, and not BEFORE (or 0). */
 pid_t image_daemon(struct fixture *f, pid_t before);
 
+/* Stops it, as storage that does not answer does: no thread of it runs any more. */
+void image_stop_daemon(pid_t daemon);
+
+/* Waits until COUNT requests of the first queue are in flight. */
+void image_await_in_flight(struct fixture *f, unsigned count);
+
 /* The whole content as a guest would read it, by qemu-img; nobody may have the image.  g_free() */
 uint8_t *image_read(struct fixture *f, const char *format, uint64_t sectors);
 

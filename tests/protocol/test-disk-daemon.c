@@ -305,8 +305,9 @@ static void test_closed_while_stopped(struct fixture *f)
     pid_t daemon = write_rounds(f, model, front, 4, false);
     struct model *before = g_memdup2(model, sizeof(*model));
     struct pages pages = fixture_pages(f, 8, false);
-    kill(daemon, SIGSTOP);
+    image_stop_daemon(daemon);
     put_writes(model, front, &pages, places, 8);
+    image_await_in_flight(f, 8);
     fixture_close(front);
     /* What was under way may or may not be there; the daemon that had it must be gone. */
     front = fixture_connect(f, 0, NULL);

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pvbackends/disk/counters.h"
 
 #define DISK_SECTORS (8 * MIB_SECTORS)
 
@@ -268,50 +267,14 @@ static void test_close(struct fixture *f)
     g_assert_false(fixture_role_said(f, "are not on the medium"));
 }
 
-/* Has every thread of it stopped? */
-static bool stands_still(pid_t daemon)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/task", daemon);
-    g_autoptr(GDir) tasks = g_dir_open(path, 0, NULL);
-    bool still = true;
-
-    for (const char *task; still && (task = g_dir_read_name(tasks));) {
-        g_autofree char *stat = g_build_filename(path, task, "stat", NULL);
-        g_autofree char *text = NULL;
-        still = g_file_get_contents(stat, &text, NULL, NULL) && strstr(text, ") T ");
-    }
-    return still;
-}
-
-/* How many requests of the first queue are, as the role counts them. */
-static uint64_t in_flight(struct fixture *f)
-{
-    const off_t place = offsetof(struct disk_counters_file, queues) +
-                        offsetof(struct disk_queue_counters, values) +
-                        DISK_IN_FLIGHT * sizeof(uint64_t);
-    g_autofree char *path = g_strdup_printf("%s/%u/disk-%u.counters", f->directory,
-                                            guest_domid(f->guest), f->disks[0].devid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    uint64_t value = 0;
-
-    g_assert_cmpint(pread(fd, &value, sizeof(value), place), ==, sizeof(value));
-    close(fd);
-    return value;
-}
-
 /* A change of a disk whose guest waits for a daemon that stands still; REQUEST is what it wants. */
 static struct command start_waiting(struct fixture *f, struct blkfront *front, pid_t daemon,
                                     const blkif_request_t *request)
 {
-    gint64 end = g_get_monotonic_time() + PATIENCE_S * G_TIME_SPAN_SECOND;
-
-    kill(daemon, SIGSTOP);
-    while (!stands_still(daemon))
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    image_stop_daemon(daemon);
     request_put(front, request);
     blkfront_push(front, 0);
-    while (in_flight(f) == 0)
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    image_await_in_flight(f, 1);
     struct command command =
         fixture_command(f, (const char *const[]){ "resize", "xvda", "16M", NULL });
     fixture_await_state(f, "pausing");
