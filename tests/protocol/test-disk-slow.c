@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #define DISK_SECTORS (8 * MIB_SECTORS)
 
 /* A program that the role runs, and that does not go on before the test says so. */
