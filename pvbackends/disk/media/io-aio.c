@@ -282,11 +282,16 @@ static bool results_are_shared(const struct aio *io)
     return results->magic == RESULTS_MAGIC && results->incompatible == 0;
 }
 
+/* Atomic because a sanitizer does not see the kernel put one ring in the place of another. */
+static unsigned results_head(const struct results *results)
+{
+    return __atomic_load_n(&results->head, __ATOMIC_RELAXED);
+}
+
 static struct disk_io_op *next_shared_result(struct aio *io)
 {
     struct results *results = (struct results *)io->context;
-    /* Atomic because a sanitizer does not see the kernel put one ring in the place of another. */
-    unsigned head = __atomic_load_n(&results->head, __ATOMIC_RELAXED);
+    unsigned head = results_head(results);
 
     if (head == __atomic_load_n(&results->tail, __ATOMIC_ACQUIRE))
         return NULL;
@@ -334,8 +339,9 @@ static enum disk_io_look aio_look(struct disk_io *base)
         return DISK_IO_FINISHED;
     if (io->nr_helped || !results_are_shared(io))
         return DISK_IO_UNKNOWN;
-    return results->head != __atomic_load_n(&results->tail, __ATOMIC_RELAXED) ? DISK_IO_FINISHED
-                                                                              : DISK_IO_NOTHING;
+    return results_head(results) != __atomic_load_n(&results->tail, __ATOMIC_RELAXED)
+               ? DISK_IO_FINISHED
+               : DISK_IO_NOTHING;
 }
 
 /* The flush has finished, and with it those that it was for; then it is the next one's turn. */
