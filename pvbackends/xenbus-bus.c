@@ -3,6 +3,8 @@
 #define G_LOG_DOMAIN "xenbus"
 #include "pvbackends/xenbus-private.h"
 
+#include <string.h>
+
 #include "pvbackends/worker.h"
 
 /* Makes the instance; the device's state must be the EXPECTED one. */
@@ -52,6 +54,30 @@ static void open_device(void *opaque)
     device->bus->driver->open(device->instance, &opening->error);
 }
 
+/* All that the toolstack says of a device. */
+static char *describe(const struct xenbus_device *device)
+{
+    struct xen_store *store = device->bus->store;
+    g_auto(GStrv) nodes = xen_store_list(store, device->path);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    for (char **node = nodes; *node; node++) {
+        g_autofree char *value = xen_store_read(store, device->path, *node, NULL);
+        g_string_append_printf(text, "%s=%s\n", *node, value ? value : "");
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/*
+ * While it was opened the toolstack may have taken the device back, and have made another one with
+ * its number, which is not to be answered for what was said of this one.
+ */
+static bool is_replaced(const struct xenbus_device *device)
+{
+    g_autofree char *now = describe(device);
+    return strcmp(now, device->as_opened) != 0;
+}
+
 static bool device_claim(struct xenbus_device *device, GError **error)
 {
     struct xenbus_bus *bus = device->bus;
@@ -73,7 +99,14 @@ static void on_open(void *opaque)
     struct xenbus_device *device = opening->device;
 
     device->open = !opening->error;
-    device->refused = !device->open || !device_claim(device, &opening->error);
+    if (is_replaced(device)) {
+        device->state = XenbusStateUnknown;
+        g_clear_error(&opening->error);
+        g_set_error(&opening->error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+                    "%s: the toolstack has taken it back or replaced it while it was opened",
+                    device->path);
+    }
+    device->refused = opening->error || !device_claim(device, &opening->error);
     opening->opened(opening->opaque, opening->error);
     xenbus_device_release(device);
     g_clear_error(&opening->error);
@@ -115,6 +148,7 @@ bool xenbus_bus_adopt(struct xenbus_bus *bus, const char *id, xenbus_opened *ope
     }
     struct xenbus_device *device = device_new(bus, id, error);
 
+    device->as_opened = describe(device);
     if (device->frontend && device_probe(device, XenbusStateUnknown, error)) {
         device_open(device, opened, opaque);
         return true;
@@ -137,6 +171,8 @@ static void on_hotplug(void *opaque, const GError *error)
 /* Opens it, at once if NOW. */
 static bool device_start(struct xenbus_device *device, bool now, GError **error)
 {
+    if (!now)
+        device->as_opened = describe(device);
     if (!device->frontend || !device_probe(device, XenbusStateInitialising, error))
         return false;
     if (now)

@@ -38,7 +38,8 @@ struct xenbus_device {
     void *instance;                   /* the driver's */
     bool open;                        /* what is behind it; else the instance is a worker's */
     bool held;                        /* a worker has it: the rest comes when it is released */
-    bool refused;                     /* it could not be opened */
+    char *as_opened; /* what the toolstack said of it before; NULL if nobody asks */
+    bool refused;    /* it could not be opened, or is another one meanwhile */
     bool connected;
     bool disconnecting;
     bool failed; /* until the frontend has let go */

@@ -132,6 +132,7 @@ void xenbus_device_free(gpointer opaque)
         device->bus->driver->close(device->instance);
     if (device->instance)
         device->bus->driver->remove(device->instance);
+    g_free(device->as_opened);
     g_free(device->id);
     g_free(device->path);
     g_free(device->frontend);
@@ -290,11 +291,14 @@ void xenbus_device_update(void *opaque)
 
     device->state = own;
     if (bus->done || device->refused) {
-        if (closed(device)) {
-            if (!device->refused)
-                go_to(device, XenbusStateClosed);
+        if (!closed(device))
+            return;
+        if (!device->refused)
+            go_to(device, XenbusStateClosed);
+        if (bus->done)
             device_remove(device);
-        }
+        else
+            device_drop(device);
     } else if (own == XenbusStateUnknown || own == XenbusStateInitialising) {
         if (closed(device))
             device_drop(device);

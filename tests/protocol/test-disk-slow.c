@@ -188,6 +188,30 @@ static void test_end_meanwhile(struct fixture *f)
     slow_tool_free(&tool);
 }
 
+/* The toolstack puts another disk in the place of one that is being opened: that is what is served.
+ */
+static void test_replaced_meanwhile(struct fixture *f)
+{
+    struct slow_tool tool = slow_tool_make(f, "qemu-storage-daemon");
+
+    fixture_add_disk(f, "xvda", DISK_SECTORS);
+    slow_tool_start_role(f, &tool);
+    const char *path = image_new_path(f);
+    image_run("qemu-img create -q -f qcow2 %s 1M", path);
+    g_autofree char *params = g_strconcat("qcow2:", path, NULL);
+    const struct toolstack_disk first = { .vdev = "xvdb", .params = params };
+    g_autofree char *nodes =
+        g_strdup_printf("/local/domain/0/backend/qdisk/%u/%u", guest_domid(f->guest),
+                        toolstack_attach_disk(f->guest, &first));
+    slow_tool_await(&tool);
+    g_assert_true(xs_rm(toolstack_store(), XBT_NULL, nodes));
+    unsigned second = fixture_add_disk(f, "xvdb", DISK_SECTORS);
+    slow_tool_let_go(&tool);
+    fixture_check_disk(f, second);
+    end_role(f);
+    slow_tool_free(&tool);
+}
+
 /* xvda, and the attachment of xvdb, whose daemon does not come up. */
 static struct command start_attach(struct fixture *f, struct slow_tool *tool, char **spec)
 {
@@ -344,6 +368,7 @@ static void add_tests(void)
     fixture_add_test("/disk/slow/change/end", test_end_meanwhile);
     fixture_add_test("/disk/slow/attach", test_attach);
     fixture_add_test("/disk/slow/attach/end", test_end_of_attach);
+    fixture_add_test("/disk/slow/attach/replaced", test_replaced_meanwhile);
     fixture_add_test("/disk/slow/close", test_close);
     fixture_add_test("/disk/slow/waiting/cancel", test_cancel);
     fixture_add_test("/disk/slow/waiting/end", test_end_of_waiting);
