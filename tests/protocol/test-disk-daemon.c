@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "tests/protocol/image-fixture.h"
+#include "tests/protocol/stop.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -218,7 +219,7 @@ static void test_killed_at_the_end(struct fixture *f)
 
     pid_t daemon = write_rounds(f, model, front, 4, false);
     fixture_close(front);
-    kill(f->role, SIGSTOP);
+    process_stop(f->role);
     kill(daemon, SIGKILL);
     kill(f->role, SIGTERM);
     kill(f->role, SIGCONT);

@@ -15,7 +15,7 @@
 #include <glib/gstdio.h>
 
 #include "role.h"
-#include "tests/protocol/thread-stop.h"
+#include "tests/protocol/stop.h"
 #include "tests/sim/guest/vcpu.h"
 #include "tests/sim/hypervisor/hypervisor.h"
 #include "tests/sim/sim.h"

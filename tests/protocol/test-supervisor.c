@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/protocol/thread-stop.h"
+#include "tests/protocol/stop.h"
 #include "tests/sim/guest/blkfront.h"
 #include "tests/sim/hypervisor/hypervisor.h"
 #include "tests/sim/sim.h"
@@ -428,8 +428,8 @@ static void test_silent(void)
     struct machine *stuck = running(&devid);
     struct blkfront *front = connect_disk(stuck, devid);
 
-    kill(slow->supervisor, SIGSTOP);
-    kill(stopped->processes[1], SIGSTOP);
+    process_stop(slow->supervisor);
+    process_stop(stopped->processes[1]);
     pid_t thread = thread_stop(stuck->processes[1], "xvda");
     await_report(stopped, "has not answered for 10 s", "not answering");
     await_report(stuck, "has not answered for 10 s", "not answering");
@@ -467,7 +467,7 @@ static void test_stopped(void)
     struct machine *machine = running(&devid);
     struct blkfront *front = connect_disk(machine, devid);
 
-    kill(machine->supervisor, SIGSTOP);
+    process_stop(machine->supervisor);
     assert_serves(front);
     kill(machine->processes[1], SIGTERM);
     g_assert_true(await_backend(machine, devid, "6"));
@@ -497,7 +497,7 @@ static void test_left_behind(void)
     toolstack_destroy(g_steal_pointer(&killed->guest));
     toolstack_wait(killed->supervisor);
     g_assert_true(process_ends(killed->processes[1]));
-    kill(ending->processes[1], SIGSTOP);
+    process_stop(ending->processes[1]);
     toolstack_destroy(g_steal_pointer(&ending->guest));
     g_assert_true(has_run_directory(killed));
 
