@@ -46,10 +46,11 @@ stage() {
     cp -a "$install/." "$1"
     mkdir -p "$1/rig"
     cp -r "$rig/dom0/." "$rig/scenarios" "$1/rig/"
-    cp "$cache/vmlinux" "$cache/guest.cpio" "$cache/hvm.img" "$cache/rig-irq.ko" "$1/rig/"
+    cp "$cache/vmlinux" "$cache/guest.cpio" "$cache/hvm.img" "$cache/uefi.img" "$cache/rig-irq.ko" "$1/rig/"
     if [[ -e $rig/guests/micro/Makefile ]]; then
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
+    make -s -C "$rig/guests/uefi-app" OUT="$1/rig/uefi"
     # rolemodel with the doorbell role, which no guest of an administrator has; users of the shmem role's memory.
     local programs=$rig/../../build/plain/tests/roles
     if [[ -e $programs ]]; then

@@ -76,6 +76,14 @@ domid() { xl domid "$1"; }
 console() { echo "/var/log/xen/console/guest-$1.log"; }
 dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
 
+# await_port DOMID REGEX [SECONDS]: until that guest has written a line to port 0xE9 that begins so; the line is printed.
+await_port() { await_line "$xen_log" "^\(d$1\) \[[^]]*\] $2" "${3:-240}"; }
+# The log of what Xen says, and guests through that port.
+xen_log=/var/log/xen/console/hypervisor.log
+
+# type_in NAME TEXT: TEXT and a return on the guest's console.
+type_in() { echo "$2" >"$(xenstore-read "/local/domain/$(domid "$1")/console/tty")"; }
+
 # tell NAME WORD: what the guest's await_word waits for.
 tell() { xenstore-write "/local/domain/$(domid "$1")/rig" "$2"; }
 
@@ -129,3 +137,31 @@ await_no_process() {
 
 # qdisk VDEV FILE [rw|ro]: a line for vm: a raw image or block device served by the device model.
 qdisk() { echo "disk=format=raw,vdev=$1,backendtype=qdisk,access=${3:-rw},target=$(realpath -m "$2")"; }
+
+# uefi NAME [LINE...]: writes NAME.cfg of an HVM guest that starts with OVMF, with our drivers in it; LINE is as vm's.
+uefi() {
+    # With AHCI there would be another function of which firmware wants to know everything, at 3.5 ms a question.
+    vm "$1" hvm 'bios="ovmf"' 'bios_path_override="/usr/share/rolemodel/OVMF.fd"' 'hdtype="ide"' memory=384 \
+        "${@:2}" </dev/null
+}
+
+# system_partition DISK APPLICATION: makes that file or block device, of 16 MiB or more, a GPT disk from which firmware
+# starts one of the programs of guests/uefi-app. sfdisk and FAT go by the sectors of a block device.
+system_partition() {
+    local sector=512
+    [[ ! -b $1 ]] || sector=$(blockdev --getss "$1")
+    echo 'size=8MiB, type=uefi' | sfdisk -q --label gpt "$1"
+    system_files "$1.esp" $((8 << 20)) "$2" "$sector"
+    dd if="$1.esp" of="$1" bs=1M seek=1 conv=notrunc,fsync status=none
+}
+
+# system_files FILE SIZE APPLICATION [SECTOR]: such a partition's file system, alone.
+system_files() {
+    local code=2 # of 512; each one more is twice as much
+    [[ ${4:-512} != 4096 ]] || code=5
+    rm -f "$1"
+    truncate -s "$2" "$1"
+    mformat -i "$1" -T $(($2 / (128 << code))) -S $code ::
+    mmd -i "$1" ::EFI ::EFI/BOOT
+    mcopy -i "$1" "/rig/uefi/$3.efi" ::EFI/BOOT/BOOTX64.EFI
+}
