@@ -38,9 +38,9 @@ static bool say_closed(struct pv_disk *disk, uint64_t deadline)
 static void release(struct pv_disk *disk)
 {
     const struct pv_guest *guest = disk->guest;
-    bool released = pv_pool_close(&disk->pool, guest->platform, guest->grants);
+    bool released = pv_pool_close(&disk->pool, guest->platform);
 
-    released &= pv_pool_close(&disk->ring_pages, guest->platform, guest->grants);
+    released &= pv_pool_close(&disk->ring_pages, guest->platform);
     if (disk->port)
         guest->platform->port_close(guest->platform->opaque, disk->port);
     disk->port = 0;

@@ -176,39 +176,55 @@ static enum pv_status read_features(struct pv_disk *disk, struct features *featu
     return status;
 }
 
-/* How the pool is divided: as many slots as are useful, fewer if memory or grants are short. */
-static bool open_pool(struct pv_disk *disk, const struct features *features)
+/* As many slots as are useful, of at most SEGMENTS pages. */
+static void plan(struct pv_disk *disk, const struct features *features, uint64_t segments)
 {
-    const struct pv_guest *guest = disk->guest;
-    uint32_t slots = PV_SLOTS_MAX;
-
-    disk->indirect = features->indirect > BLKIF_MAX_SEGMENTS_PER_REQUEST;
+    disk->indirect = segments > BLKIF_MAX_SEGMENTS_PER_REQUEST;
     disk->segments = BLKIF_MAX_SEGMENTS_PER_REQUEST;
+    disk->nr_slots = PV_SLOTS_MAX;
     if (disk->indirect) {
-        disk->segments =
-            features->indirect < INDIRECT_SEGMENTS ? features->indirect : INDIRECT_SEGMENTS;
-        slots = INDIRECT_PAGES / disk->segments;
+        disk->segments = segments < INDIRECT_SEGMENTS ? segments : INDIRECT_SEGMENTS;
+        disk->nr_slots = INDIRECT_PAGES / disk->segments;
     }
-    if (features->ring_order == 0 && slots > pv_ring_entries(1))
-        slots = pv_ring_entries(1);
-    for (; slots > 0; slots /= 2) {
-        uint32_t pages = slots * (disk->segments + disk->indirect);
-        if (pv_pool_open(&disk->pool, guest->platform, guest->grants, disk->domid, pages, false))
-            break;
+    if (features->ring_order == 0 && disk->nr_slots > pv_ring_entries(1))
+        disk->nr_slots = pv_ring_entries(1);
+}
+
+/* The ring's pages, and the slots' and their tables', or nothing. */
+static bool take_pages(struct pv_disk *disk)
+{
+    const struct pv_platform *platform = disk->guest->platform;
+    uint32_t ring = disk->nr_slots > pv_ring_entries(1) ? PV_RING_PAGES_MAX : 1;
+    uint32_t pages = disk->nr_slots * (disk->segments + disk->indirect);
+
+    if (!pv_pool_open(&disk->ring_pages, platform, disk->domid, ring, true))
+        return false;
+    if (pv_pool_open(&disk->pool, platform, disk->domid, pages, false))
+        return true;
+    pv_pool_close(&disk->ring_pages, platform);
+    return false;
+}
+
+/* If memory or grants are short: fewer requests, then shorter ones. */
+static bool open_pages(struct pv_disk *disk, const struct features *features)
+{
+    plan(disk, features, features->indirect);
+    while (!take_pages(disk)) {
+        disk->nr_slots /= 2;
+        if (disk->nr_slots == 0 && !disk->indirect)
+            return false;
+        if (disk->nr_slots == 0)
+            plan(disk, features, 0);
     }
-    disk->nr_slots = slots;
-    return slots > 0;
+    return true;
 }
 
 static bool open_ring(struct pv_disk *disk)
 {
-    struct pv_guest *guest = disk->guest;
-    uint32_t pages = disk->nr_slots > pv_ring_entries(1) ? PV_RING_PAGES_MAX : 1;
+    const struct pv_platform *platform = disk->guest->platform;
 
-    if (!pv_pool_open(&disk->ring_pages, guest->platform, guest->grants, disk->domid, pages, true))
-        return false;
-    pv_ring_init(&disk->ring, disk->ring_pages.pages, pages);
-    return guest->platform->port_new(guest->platform->opaque, disk->domid, &disk->port);
+    pv_ring_init(&disk->ring, disk->ring_pages.pages, disk->ring_pages.count);
+    return platform->port_new(platform->opaque, disk->domid, &disk->port);
 }
 
 /* The node with VALUE, or none: another driver may have left one. */
@@ -304,7 +320,7 @@ enum pv_status pv_disk_connect(struct pv_disk *disk)
     status = read_features(disk, &features);
     if (status != PV_OK)
         return pv_disk_die(disk, status, "the backend's features make no sense");
-    if (!open_pool(disk, &features) || !open_ring(disk))
+    if (!open_pages(disk, &features) || !open_ring(disk))
         return pv_disk_die(disk, PV_NO_MEMORY, "no memory, grants or event channels are left");
     status = publish(disk, &features);
     if (status != PV_OK)

@@ -17,7 +17,6 @@
 #ifndef PV_DISK_H
 #define PV_DISK_H
 
-#include "ovmf-drivers/core/grants.h"
 #include "ovmf-drivers/core/platform.h"
 #include "ovmf-drivers/core/pool.h"
 #include "ovmf-drivers/core/ring.h"
@@ -36,11 +35,10 @@ struct pv_patience {
     uint64_t close;   /* for all of it */
 };
 
-/* What all disks of a guest share. */
+/* What a disk needs; disks may share it. */
 struct pv_guest {
     const struct pv_platform *platform;
     struct pv_store *store;
-    struct pv_grants *grants;
     struct pv_patience patience;
 };
 

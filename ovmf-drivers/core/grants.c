@@ -11,15 +11,10 @@ void pv_grants_init(struct pv_grants *grants, struct grant_entry_v1 *table, uint
     };
 }
 
-bool pv_grants_in_use(const struct pv_grants *grants, uint32_t ref)
-{
-    return grants->used[ref / 32] & 1u << ref % 32;
-}
-
 /* What somebody before us has granted, and not ended, is left to him. */
 static bool is_free(const struct pv_grants *grants, uint32_t ref)
 {
-    return !pv_grants_in_use(grants, ref) &&
+    return !(grants->used[ref / 32] & 1u << ref % 32) &&
            __atomic_load_n(&grants->table[ref].flags, __ATOMIC_RELAXED) == GTF_invalid;
 }
 

@@ -31,7 +31,4 @@ bool pv_grants_make(struct pv_grants *grants, uint16_t domid, uint32_t gfn, uint
 /* Ends it; false while the peer uses the page, which stays granted then, for ever. */
 bool pv_grants_end(struct pv_grants *grants, uint32_t ref);
 
-/* Is it a grant of ours that was not ended? */
-bool pv_grants_in_use(const struct pv_grants *grants, uint32_t ref);
-
 #endif

@@ -52,6 +52,12 @@ struct pv_platform {
 
     uint32_t (*gfn)(void *opaque, const void *page);
 
+    /* Lets domain REMOTE read and write the page GFN; *REF is not 0.  False: there are no more. */
+    bool (*grant)(void *opaque, uint16_t remote, uint32_t gfn, uint32_t *ref);
+
+    /* Ends it; false while the peer uses the page, which stays granted then, for ever. */
+    bool (*ungrant)(void *opaque, uint32_t ref);
+
     /* A new event channel for domain REMOTE. */
     bool (*port_new)(void *opaque, uint16_t remote, uint32_t *port);
     void (*port_close)(void *opaque, uint32_t port);

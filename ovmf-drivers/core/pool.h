@@ -9,7 +9,6 @@
 #ifndef PV_POOL_H
 #define PV_POOL_H
 
-#include "ovmf-drivers/core/grants.h"
 #include "ovmf-drivers/core/platform.h"
 
 #define PV_POOL_PAGES_MAX 704 /* 64 requests of 11 segments */
@@ -17,16 +16,15 @@
 struct pv_pool {
     uint8_t *pages; /* adjacent */
     uint32_t count;
-    uint32_t refs[PV_POOL_PAGES_MAX]; /* one a page */
+    uint32_t refs[PV_POOL_PAGES_MAX]; /* one a page; 0: ended */
 };
 
 /* COUNT pages for DOMID, or nothing and false.  LASTING: see platform.h. */
-bool pv_pool_open(struct pv_pool *pool, const struct pv_platform *platform,
-                  struct pv_grants *grants, uint16_t domid, uint32_t count, bool lasting);
+bool pv_pool_open(struct pv_pool *pool, const struct pv_platform *platform, uint16_t domid,
+                  uint32_t count, bool lasting);
 
 /* Ends the grants; true if all pages could be given back.  A pool that is not open is closed. */
-bool pv_pool_close(struct pv_pool *pool, const struct pv_platform *platform,
-                   struct pv_grants *grants);
+bool pv_pool_close(struct pv_pool *pool, const struct pv_platform *platform);
 
 static inline uint8_t *pv_pool_page(const struct pv_pool *pool, uint32_t page)
 {

@@ -4,13 +4,6 @@
 
 #include "ovmf-drivers/core/text.h"
 
-void pv_store_init(struct pv_store *store, const struct pv_platform *platform, void *ring,
-                   uint32_t port, uint64_t patience)
-{
-    *store =
-        (struct pv_store){ .platform = platform, .ring = ring, .port = port, .patience = patience };
-}
-
 static uint32_t load(const uint32_t *index)
 {
     return __atomic_load_n(index, __ATOMIC_ACQUIRE);
@@ -121,13 +114,8 @@ static enum pv_status receive_answer(struct pv_store *store, uint32_t id, struct
     return fail(store, PV_TIMEOUT);
 }
 
-/* A path in pieces, and a value or nothing; the path ends with a NUL, the value does not. */
-struct message {
-    uint32_t type;
-    const char *dir, *node, *value;
-};
-
-static enum pv_status send_message(struct pv_store *store, const struct message *message,
+/* The path ends with a NUL, the value does not. */
+static enum pv_status send_message(struct pv_store *store, const struct pv_store_message *message,
                                    uint32_t id, uint64_t deadline)
 {
     size_t dir = pv_text_length(message->dir);
@@ -158,13 +146,12 @@ static enum pv_status send_message(struct pv_store *store, const struct message 
     return PV_OK;
 }
 
-static enum pv_status talk(struct pv_store *store, const struct message *message, size_t *length)
+static enum pv_status talk_by_ring(struct pv_store *store, const struct pv_store_message *message,
+                                   size_t *length)
 {
     uint64_t deadline = pv_now(store->platform) + store->patience;
     struct xsd_sockmsg head;
 
-    if (store->broken)
-        return PV_BROKEN;
     uint32_t id = ++store->last_id;
     enum pv_status status = send_message(store, message, id, deadline);
     if (status == PV_OK)
@@ -179,32 +166,45 @@ static enum pv_status talk(struct pv_store *store, const struct message *message
     return PV_OK;
 }
 
+void pv_store_init(struct pv_store *store, const struct pv_platform *platform, void *ring,
+                   uint32_t port, uint64_t patience)
+{
+    *store = (struct pv_store){
+        .talk = talk_by_ring, .patience = patience, .platform = platform, .ring = ring, .port = port
+    };
+}
+
+static enum pv_status talk(struct pv_store *store, struct pv_store_message message, size_t *length)
+{
+    return store->broken ? PV_BROKEN : store->talk(store, &message, length);
+}
+
 enum pv_status pv_store_read(struct pv_store *store, const char *dir, const char *node,
                              const char **value)
 {
     size_t length;
     *value = store->payload;
-    return talk(store, &(struct message){ XS_READ, dir, node, NULL }, &length);
+    return talk(store, (struct pv_store_message){ XS_READ, dir, node, NULL }, &length);
 }
 
 enum pv_status pv_store_list(struct pv_store *store, const char *dir, const char **names,
                              size_t *length)
 {
     *names = store->payload;
-    return talk(store, &(struct message){ XS_DIRECTORY, dir, NULL, NULL }, length);
+    return talk(store, (struct pv_store_message){ XS_DIRECTORY, dir, NULL, NULL }, length);
 }
 
 enum pv_status pv_store_write(struct pv_store *store, const char *dir, const char *node,
                               const char *value)
 {
     size_t length;
-    return talk(store, &(struct message){ XS_WRITE, dir, node, value }, &length);
+    return talk(store, (struct pv_store_message){ XS_WRITE, dir, node, value }, &length);
 }
 
 enum pv_status pv_store_remove(struct pv_store *store, const char *dir, const char *node)
 {
     size_t length;
-    return talk(store, &(struct message){ XS_RM, dir, node, NULL }, &length);
+    return talk(store, (struct pv_store_message){ XS_RM, dir, node, NULL }, &length);
 }
 
 enum pv_status pv_store_read_number(struct pv_store *store, const char *dir, const char *node,

@@ -1,5 +1,6 @@
 /*
- * A xenstore client over the page that a guest shares with xenstored; one request at a time.
+ * A xenstore client, one request at a time: over the page that a guest shares with xenstored, or by
+ * somebody else's client (talk).
  *
  * Paths are a directory and a node of it; both are absolute or relative to the guest's own
  * directory.  Every call ends within the patience that the store was opened with; one that was not
@@ -17,16 +18,27 @@
 
 #include <xen/io/xs_wire.h> /* needs the types of the one above */
 
-struct pv_store {
-    const struct pv_platform *platform;
-    struct xenstore_domain_interface *ring;
-    uint32_t port;
-    uint64_t patience;
-    uint32_t last_id;
-    bool broken;
-    char payload[XENSTORE_PAYLOAD_MAX + 1];
+/* A path in pieces (NODE may be NULL), and a value or NULL. */
+struct pv_store_message {
+    uint32_t type; /* XS_* */
+    const char *dir, *node, *value;
 };
 
+struct pv_store {
+    /* Puts the answer into payload, with a NUL behind its *LENGTH bytes. */
+    enum pv_status (*talk)(struct pv_store *store, const struct pv_store_message *message,
+                           size_t *length);
+    uint64_t patience; /* that a call may take; 0: nobody knows */
+    bool broken;
+    char payload[XENSTORE_PAYLOAD_MAX + 1];
+
+    /* Over the page: */
+    const struct pv_platform *platform;
+    struct xenstore_domain_interface *ring;
+    uint32_t port, last_id;
+};
+
+/* Over the page RING. */
 void pv_store_init(struct pv_store *store, const struct pv_platform *platform, void *ring,
                    uint32_t port, uint64_t patience);
 

@@ -5,6 +5,17 @@
 #include "ovmf-drivers/core/text.h"
 #include "ovmf-drivers/uefi/device-path.h"
 
+/* All disks together have so long to close, and the last ones still a little, in µs. */
+#define LEAVE_PATIENCE (4000 * PV_MS)
+#define LEAVE_PATIENCE_LEAST (100 * PV_MS)
+
+const struct pv_patience block_patience = {
+    .ready = 1500 * PV_MS,
+    .connect = 4000 * PV_MS,
+    .answer = 3500 * PV_MS,
+    .close = 2000 * PV_MS,
+};
+
 #define END_LENGTH sizeof(struct efi_device_path)
 
 static size_t path_length(const struct efi_device_path *path)
@@ -97,8 +108,21 @@ static efi_status connect(struct block *block, struct pv_guest *guest, const cha
 
 static efi_status install(struct block *block)
 {
+    if (!block->path)
+        return block->boot->install_multiple_protocol_interfaces(
+            &block->handle, &efi_block_io_guid, &block->io, &efi_block_io2_guid, &block->io2, NULL);
     return block->boot->install_multiple_protocol_interfaces(
         &block->handle, &efi_device_path_guid, block->path, &efi_block_io_guid, &block->io,
+        &efi_block_io2_guid, &block->io2, NULL);
+}
+
+static efi_status uninstall(struct block *block)
+{
+    if (!block->path)
+        return block->boot->uninstall_multiple_protocol_interfaces(
+            block->handle, &efi_block_io_guid, &block->io, &efi_block_io2_guid, &block->io2, NULL);
+    return block->boot->uninstall_multiple_protocol_interfaces(
+        block->handle, &efi_device_path_guid, block->path, &efi_block_io_guid, &block->io,
         &efi_block_io2_guid, &block->io2, NULL);
 }
 
@@ -113,8 +137,7 @@ static void describe(const struct block *block)
 }
 
 efi_status block_add(struct pv_guest *guest, struct efi_boot_services *boot, struct debug_port *log,
-                     const char *device, const struct efi_device_path *parent,
-                     struct block **result)
+                     const char *device, struct block_place place, struct block **result)
 {
     struct block *block;
     uint64_t number;
@@ -125,13 +148,15 @@ efi_status block_add(struct pv_guest *guest, struct efi_boot_services *boot, str
     __builtin_memset(block, 0, sizeof(*block));
     block->boot = boot;
     block->log = log;
+    block->handle = place.handle;
     block_io_init(block);
     efi_status status = connect(block, guest, device);
     if (!EFI_IS_ERROR(status)) {
         make_name(block);
         block_io_describe(block);
-        block->path = make_path(boot, parent, number);
-        status = block->path ? install(block) : EFI_OUT_OF_RESOURCES;
+        if (!place.handle)
+            block->path = make_path(boot, place.parent, number);
+        status = place.handle || block->path ? install(block) : EFI_OUT_OF_RESOURCES;
     }
     if (EFI_IS_ERROR(status)) {
         free_block(block, BLOCK_BURIAL);
@@ -144,22 +169,24 @@ efi_status block_add(struct pv_guest *guest, struct efi_boot_services *boot, str
 
 efi_status block_remove(struct block *block)
 {
-    efi_status status = block->boot->uninstall_multiple_protocol_interfaces(
-        block->handle, &efi_device_path_guid, block->path, &efi_block_io_guid, &block->io,
-        &efi_block_io2_guid, &block->io2, NULL);
+    efi_status status = uninstall(block);
 
     if (!EFI_IS_ERROR(status))
         free_block(block, UINT64_MAX);
     return status;
 }
 
-void block_leave(struct block *block, uint64_t patience)
+void block_leave(struct block *block, uint64_t *deadline)
 {
     struct pv_disk *disk = &block->disk;
     if (disk->state == PV_DISK_CLOSED)
-        return;
+        return; /* and there may be no clock any more */
+    uint64_t now = pv_now(disk->guest->platform);
+    if (*deadline == 0)
+        *deadline = now + LEAVE_PATIENCE;
+    uint64_t left = now < *deadline ? *deadline - now : 0;
     disk->problem = NULL;
-    pv_disk_close(disk, patience);
+    pv_disk_close(disk, left > LEAVE_PATIENCE_LEAST ? left : LEAVE_PATIENCE_LEAST);
     debug_port_say(block->log, "disk %s: %s", disk->name,
                    disk->problem ? disk->problem : "left to the operating system");
 }

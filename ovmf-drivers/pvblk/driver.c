@@ -13,15 +13,14 @@
 #define XEN_PLATFORM_DEVICE 0x0001
 #define MEMORY_BAR 1
 
-/* edk2's own Xen drivers say 0x10: the higher one gets the device. */
-#define BINDING_VERSION 0x100
+/*
+ * edk2's XenIoPciDxe says 0x10, and the higher one gets the device: where that is, we come after
+ * XenBusDxe (bus-disk.c).
+ */
+#define BINDING_VERSION 0x1
 
 /* A guest has no more disks than that, whatever xenstore says. */
 #define DISKS_MAX 64
-
-/* All disks together have so long to close, and the last ones still a little, in µs. */
-#define LEAVE_PATIENCE (4000 * PV_MS)
-#define LEAVE_PATIENCE_LEAST (100 * PV_MS)
 
 static struct driver *driver_of(struct efi_driver_binding *binding)
 {
@@ -79,10 +78,11 @@ static void add_disk(struct controller *controller, const char *device,
                      const struct efi_device_path *path)
 {
     struct driver *driver = controller->driver;
+    const struct block_place place = { .parent = path };
     struct block *block;
 
     if (EFI_IS_ERROR(
-            block_add(&controller->guest.pv, driver->boot, &driver->log, device, path, &block)))
+            block_add(&controller->guest.pv, driver->boot, &driver->log, device, place, &block)))
         return;
     block->next = controller->blocks;
     controller->blocks = block;
@@ -140,49 +140,6 @@ static struct block **find_disk(struct controller *controller, efi_handle handle
     return *link ? link : NULL;
 }
 
-/* --- the way out --- */
-
-static void leave(struct controller *controller, enum guest_phase phase)
-{
-    struct guest *guest = &controller->guest;
-
-    guest->phase = phase;
-    if (!guest->shared)
-        return;
-    uint64_t deadline = pv_now(&guest->platform) + LEAVE_PATIENCE;
-    for (struct block *block = controller->blocks; block; block = block->next) {
-        uint64_t now = pv_now(&guest->platform);
-        uint64_t left = now < deadline ? deadline - now : 0;
-        block_leave(block, left > LEAVE_PATIENCE_LEAST ? left : LEAVE_PATIENCE_LEAST);
-    }
-    guest_close(guest);
-}
-
-static void EFIAPI before_exit(efi_event event, void *context)
-{
-    leave(context, GUEST_LEAVING);
-}
-
-static void EFIAPI at_exit(efi_event event, void *context)
-{
-    leave(context, GUEST_LEFT);
-}
-
-/* Firmware older than UEFI 2.9 has only the second. */
-static efi_status listen(struct controller *controller)
-{
-    struct efi_boot_services *boot = controller->driver->boot;
-    efi_status status =
-        boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_CALLBACK, before_exit, controller,
-                              &efi_event_group_before_exit_boot_services, &controller->before_exit);
-
-    if (!EFI_IS_ERROR(status))
-        status =
-            boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_CALLBACK, at_exit, controller,
-                                  &efi_event_group_exit_boot_services, &controller->exit);
-    return status;
-}
-
 /* --- the device --- */
 
 /* The memory BAR; its list of resources has nothing else in it. */
@@ -218,20 +175,14 @@ static efi_status open_controller(struct controller *controller)
         debug_port_say(&driver->log, "Xen does not let us have its pages");
         return status;
     }
-    status = listen(controller);
-    if (!EFI_IS_ERROR(status))
-        add_disks(controller, path);
-    return status;
+    add_disks(controller, path);
+    return EFI_SUCCESS;
 }
 
 static void close_controller(struct controller *controller)
 {
     struct driver *driver = controller->driver;
 
-    if (controller->before_exit)
-        driver->boot->close_event(controller->before_exit);
-    if (controller->exit)
-        driver->boot->close_event(controller->exit);
     guest_close(&controller->guest);
     close_pci(driver, controller->handle);
     driver->controller = NULL;
@@ -288,7 +239,81 @@ static efi_status EFIAPI stop(struct efi_driver_binding *self, efi_handle handle
     return status;
 }
 
+/* --- the way out --- */
+
+static void leave(struct driver *driver, enum pages_phase phase)
+{
+    struct controller *controller = driver->controller;
+    uint64_t deadline = 0;
+
+    if (controller) {
+        controller->guest.pages.phase = phase;
+        for (struct block *block = controller->blocks; block; block = block->next)
+            block_leave(block, &deadline);
+        guest_close(&controller->guest);
+    }
+    bus_disks_leave(driver, phase);
+}
+
+static void EFIAPI before_exit(efi_event event, void *context)
+{
+    leave(context, PAGES_LEAVING);
+}
+
+static void EFIAPI at_exit(efi_event event, void *context)
+{
+    leave(context, PAGES_LEFT);
+}
+
+/*
+ * Firmware older than UEFI 2.9 has only the second.  EFI_TPL_NOTIFY is before XenBusDxe, which
+ * takes its disks away at EFI_TPL_CALLBACK.
+ */
+static efi_status listen(struct driver *driver)
+{
+    struct efi_boot_services *boot = driver->boot;
+    efi_status status =
+        boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_NOTIFY, before_exit, driver,
+                              &efi_event_group_before_exit_boot_services, &driver->before_exit);
+
+    if (!EFI_IS_ERROR(status))
+        status = boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_NOTIFY, at_exit, driver,
+                                       &efi_event_group_exit_boot_services, &driver->exit);
+    return status;
+}
+
 /* --- the image --- */
+
+/* Each binding has a handle; the first one has the image's. */
+static efi_status install(struct driver *driver)
+{
+    struct efi_boot_services *boot = driver->boot;
+    efi_handle *second = &driver->disk_binding.binding;
+    efi_status status = boot->install_multiple_protocol_interfaces(
+        second, &efi_driver_binding_guid, &driver->disk_binding, &efi_component_name_guid,
+        &driver->name, &efi_component_name2_guid, &driver->name2, NULL);
+
+    if (EFI_IS_ERROR(status))
+        return status;
+    status = boot->install_multiple_protocol_interfaces(
+        &driver->binding.binding, &efi_driver_binding_guid, &driver->binding,
+        &efi_component_name_guid, &driver->name, &efi_component_name2_guid, &driver->name2, NULL);
+    if (EFI_IS_ERROR(status))
+        boot->uninstall_multiple_protocol_interfaces(
+            *second, &efi_driver_binding_guid, &driver->disk_binding, &efi_component_name_guid,
+            &driver->name, &efi_component_name2_guid, &driver->name2, NULL);
+    return status;
+}
+
+/* Whatever of it there is. */
+static void free_driver(struct driver *driver)
+{
+    if (driver->before_exit)
+        driver->boot->close_event(driver->before_exit);
+    if (driver->exit)
+        driver->boot->close_event(driver->exit);
+    driver->boot->free_pool(driver);
+}
 
 efi_status EFIAPI efi_main(efi_handle image, struct efi_system_table *system)
 {
@@ -312,12 +337,13 @@ efi_status EFIAPI efi_main(efi_handle image, struct efi_system_table *system)
         .xen = xen,
         .log = { .name = "XenPvBlk" },
     };
+    bus_disks_init(driver, image);
     names_init(driver);
-    status = system->boot->install_multiple_protocol_interfaces(
-        &image, &efi_driver_binding_guid, &driver->binding, &efi_component_name_guid, &driver->name,
-        &efi_component_name2_guid, &driver->name2, NULL);
+    status = listen(driver);
+    if (!EFI_IS_ERROR(status))
+        status = install(driver);
     if (EFI_IS_ERROR(status)) {
-        system->boot->free_pool(driver);
+        free_driver(driver);
         return status;
     }
     debug_port_say(&driver->log, "version %s", ROLEMODEL_VERSION);

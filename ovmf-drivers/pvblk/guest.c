@@ -4,16 +4,11 @@
 
 #include <xen/hvm/params.h>
 
-/* Of the grant table: 2048 grants, of which a disk takes 600 to 750. */
+#include "ovmf-drivers/pvblk/block.h"
+
+/* Of the grant table: 4096 grants, of which a disk takes 500 to 710. */
 #define GRANT_FRAMES 8
 
-/* Firmware must go on within 5 s of a backend that does not. */
-static const struct pv_patience patience = {
-    .ready = 1500 * PV_MS,
-    .connect = 4000 * PV_MS,
-    .answer = 3500 * PV_MS,
-    .close = 2000 * PV_MS,
-};
 #define STORE_PATIENCE (2000 * PV_MS)
 
 /* Xen's, of a 64-bit guest; the public one has members of the type `long`. */
@@ -36,6 +31,7 @@ struct xen_shared_info {
     uint64_t pending[64], mask[64];
 };
 
+_Static_assert(offsetof(struct guest, pages) == 0, "pages.h");
 _Static_assert(offsetof(struct xen_shared_info, pending) == 2048, "xen/xen.h");
 
 static uint64_t to_nanoseconds(const struct vcpu_time *time)
@@ -76,53 +72,10 @@ static void wait(void *opaque, uint32_t port, uint64_t until)
 {
     struct guest *guest = opaque;
 
-    xen_poll(&guest->xen, port, until * 1000);
+    xen_poll(&guest->pages.xen, port, until * 1000);
     if (port)
         __atomic_fetch_and(&guest->shared->pending[port / 64], ~(UINT64_C(1) << port % 64),
                            __ATOMIC_SEQ_CST);
-}
-
-static void *pages_new(void *opaque, size_t count, bool lasting)
-{
-    struct guest *guest = opaque;
-    efi_physical_address address;
-
-    if (EFI_IS_ERROR(guest->boot->allocate_pages(
-            EFI_ALLOCATE_ANY_PAGES, lasting ? EFI_RESERVED_MEMORY : EFI_BOOT_SERVICES_DATA, count,
-            &address)))
-        return NULL;
-    __builtin_memset((void *)address, 0, count * PV_PAGE);
-    return (void *)address;
-}
-
-/* On the way out all memory becomes the operating system's; a change would only disturb. */
-static void pages_free(void *opaque, void *pages, size_t count)
-{
-    struct guest *guest = opaque;
-    if (guest->phase == GUEST_BOOTING)
-        guest->boot->free_pages((efi_physical_address)pages, count);
-}
-
-/*
- * The operating system must not get it either, so it changes its type.  When the memory map is
- * final the page gets other memory instead: what the backend has is not the guest's any more.
- */
-static void page_abandon(void *opaque, void *page)
-{
-    struct guest *guest = opaque;
-    efi_physical_address address = (efi_physical_address)page;
-
-    if (guest->phase == GUEST_LEFT) {
-        xen_replace(&guest->xen, address / PV_PAGE);
-        return;
-    }
-    guest->boot->free_pages(address, 1);
-    guest->boot->allocate_pages(EFI_ALLOCATE_ADDRESS, EFI_RESERVED_MEMORY, 1, &address);
-}
-
-static uint32_t gfn(void *opaque, const void *page)
-{
-    return (uintptr_t)page / PV_PAGE;
 }
 
 static void set_mask(struct guest *guest, uint32_t port)
@@ -134,10 +87,10 @@ static void set_mask(struct guest *guest, uint32_t port)
 static bool port_new(void *opaque, uint16_t remote, uint32_t *port)
 {
     struct guest *guest = opaque;
-    if (!xen_port_new(&guest->xen, remote, port))
+    if (!xen_port_new(&guest->pages.xen, remote, port))
         return false;
     if (*port / 64 >= 64) {
-        xen_port_close(&guest->xen, *port);
+        xen_port_close(&guest->pages.xen, *port);
         *port = 0;
         return false;
     }
@@ -148,13 +101,25 @@ static bool port_new(void *opaque, uint16_t remote, uint32_t *port)
 static void port_close(void *opaque, uint32_t port)
 {
     struct guest *guest = opaque;
-    xen_port_close(&guest->xen, port);
+    xen_port_close(&guest->pages.xen, port);
 }
 
 static void port_notify(void *opaque, uint32_t port)
 {
     struct guest *guest = opaque;
-    xen_port_notify(&guest->xen, port);
+    xen_port_notify(&guest->pages.xen, port);
+}
+
+static bool grant(void *opaque, uint16_t remote, uint32_t gfn, uint32_t *ref)
+{
+    struct guest *guest = opaque;
+    return pv_grants_make(&guest->grants, remote, gfn, ref);
+}
+
+static bool ungrant(void *opaque, uint32_t ref)
+{
+    struct guest *guest = opaque;
+    return pv_grants_end(&guest->grants, ref);
 }
 
 static const struct pv_platform platform = {
@@ -162,8 +127,10 @@ static const struct pv_platform platform = {
     .wait = wait,
     .pages_new = pages_new,
     .pages_free = pages_free,
-    .page_abandon = page_abandon,
-    .gfn = gfn,
+    .page_abandon = pages_abandon,
+    .gfn = pages_gfn,
+    .grant = grant,
+    .ungrant = ungrant,
     .port_new = port_new,
     .port_close = port_close,
     .port_notify = port_notify,
@@ -171,12 +138,12 @@ static const struct pv_platform platform = {
 
 static bool map_grants(struct guest *guest)
 {
-    uint32_t frames = xen_grant_frames_max(&guest->xen);
+    uint32_t frames = xen_grant_frames_max(&guest->pages.xen);
 
     if (frames > GRANT_FRAMES)
         frames = GRANT_FRAMES;
     while (guest->nr_grant_frames < frames &&
-           xen_map_grant_frame(&guest->xen, guest->nr_grant_frames,
+           xen_map_grant_frame(&guest->pages.xen, guest->nr_grant_frames,
                                guest->first_gfn + 1 + guest->nr_grant_frames))
         guest->nr_grant_frames++;
     pv_grants_init(&guest->grants, (void *)((guest->first_gfn + 1) * PV_PAGE),
@@ -186,8 +153,8 @@ static bool map_grants(struct guest *guest)
 
 static bool open_store(struct guest *guest)
 {
-    uint64_t page = xen_param(&guest->xen, HVM_PARAM_STORE_PFN);
-    uint64_t port = xen_param(&guest->xen, HVM_PARAM_STORE_EVTCHN);
+    uint64_t page = xen_param(&guest->pages.xen, HVM_PARAM_STORE_PFN);
+    uint64_t port = xen_param(&guest->pages.xen, HVM_PARAM_STORE_EVTCHN);
 
     if (page == 0 || port == 0 || port / 64 >= 64)
         return false;
@@ -199,13 +166,12 @@ static bool open_store(struct guest *guest)
 efi_status guest_open(struct guest *guest, const struct xen *xen, struct efi_boot_services *boot,
                       uint64_t address, uint64_t length)
 {
-    *guest = (struct guest){ .xen = *xen, .boot = boot, .platform = platform };
+    *guest = (struct guest){ .pages = { .boot = boot, .xen = *xen }, .platform = platform };
     guest->platform.opaque = guest;
     guest->pv = (struct pv_guest){
         .platform = &guest->platform,
         .store = &guest->store,
-        .grants = &guest->grants,
-        .patience = patience,
+        .patience = block_patience,
     };
     guest->first_gfn = address / PV_PAGE;
     if (address % PV_PAGE || length < (1 + GRANT_FRAMES) * PV_PAGE)
@@ -225,7 +191,7 @@ void guest_close(struct guest *guest)
     if (!guest->shared)
         return;
     for (uint32_t i = 0; i < guest->nr_grant_frames; i++)
-        xen_unmap(&guest->xen, guest->first_gfn + 1 + i);
-    xen_unmap(&guest->xen, guest->first_gfn);
+        xen_unmap(&guest->pages.xen, guest->first_gfn + 1 + i);
+    xen_unmap(&guest->pages.xen, guest->first_gfn);
     guest->shared = NULL;
 }

@@ -10,23 +10,13 @@
 #ifndef PVBLK_GUEST_H
 #define PVBLK_GUEST_H
 
-#include "ovmf-drivers/core/disk.h"
-#include "ovmf-drivers/pvblk/xen.h"
-#include "ovmf-drivers/uefi/system-table.h"
+#include "ovmf-drivers/core/grants.h"
+#include "ovmf-drivers/pvblk/pages.h"
 
 struct xen_shared_info;
 
-/* How far the firmware has gone on its way out. */
-enum guest_phase {
-    GUEST_BOOTING,
-    GUEST_LEAVING, /* memory may still change its type, but none is given back */
-    GUEST_LEFT,    /* the memory map is final */
-};
-
 struct guest {
-    struct xen xen;
-    struct efi_boot_services *boot;
-    enum guest_phase phase;
+    struct pages pages;
     uint64_t first_gfn; /* of what is mapped */
     uint32_t nr_grant_frames;
     volatile struct xen_shared_info *shared; /* NULL: not open */

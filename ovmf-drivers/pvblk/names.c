@@ -34,20 +34,33 @@ static const struct block *find_block(const struct controller *controller, efi_h
     return NULL;
 }
 
+/* What HANDLE's device is called, or CHILD's below it; NULL: it is not ours. */
+static const efi_char16 *find_name(const struct driver *driver, efi_handle handle, efi_handle child)
+{
+    const struct controller *controller = driver->controller;
+
+    if (controller && controller->handle == handle) {
+        const struct block *block = child ? find_block(controller, child) : NULL;
+        return block ? block->name : child ? NULL : controller_name;
+    }
+    for (const struct bus_disk *disk = driver->disks; disk; disk = disk->next) {
+        if (disk->handle == handle && disk->block && !child)
+            return disk->block->name;
+    }
+    return NULL;
+}
+
 static efi_status tell_controller(const struct driver *driver, efi_handle handle, efi_handle child,
                                   const char *language, const char *english,
                                   const efi_char16 **name)
 {
-    const struct controller *controller = driver->controller;
-
     if (!handle || !language || !name)
         return EFI_INVALID_PARAMETER;
-    if (!is_english(language, english) || !controller || controller->handle != handle)
+    const efi_char16 *found =
+        is_english(language, english) ? find_name(driver, handle, child) : NULL;
+    if (!found)
         return EFI_UNSUPPORTED;
-    const struct block *block = child ? find_block(controller, child) : NULL;
-    if (child && !block)
-        return EFI_UNSUPPORTED;
-    *name = block ? block->name : controller_name;
+    *name = found;
     return EFI_SUCCESS;
 }
 

@@ -2,6 +2,8 @@
 
 #include "ovmf-drivers/pvblk/xen.h"
 
+#include <stddef.h>
+
 /* Calls as they are today, not as they were in Xen 3.0. */
 #define __XEN_INTERFACE_VERSION__ 0x00040d00
 
@@ -45,6 +47,7 @@ struct leaf {
     uint32_t a, b, c, d;
 };
 
+/* Sub-leaf 0. */
 static struct leaf cpuid(uint32_t number)
 {
     struct leaf leaf;
@@ -70,12 +73,15 @@ static bool has_vmmcall(void)
 
 bool xen_find(struct xen *xen)
 {
-    xen->vmmcall = has_vmmcall();
+    *xen = (struct xen){ .vmmcall = has_vmmcall() };
     /* Another interface (Hyper-V's) may be in front; without a hypervisor these are any values. */
     for (uint32_t base = 0x40000000; base < 0x40010000; base += 0x100) {
         struct leaf leaf = cpuid(base);
-        if (says(leaf.b, leaf.c, leaf.d, "XenVMMXenVMM") && leaf.a >= base + 2)
+        if (says(leaf.b, leaf.c, leaf.d, "XenVMMXenVMM") && leaf.a >= base + 2) {
+            if (leaf.a >= base + 3)
+                xen->tsc_khz = cpuid(base + 3).c;
             return true;
+        }
     }
     return false;
 }
@@ -175,6 +181,17 @@ void xen_port_notify(const struct xen *xen, uint32_t port)
 {
     struct evtchn_send send = { port };
     hypercall(xen, __HYPERVISOR_event_channel_op, EVTCHNOP_send, &send, 0);
+}
+
+uint64_t xen_time(const struct xen *xen)
+{
+    uint64_t ticks = __builtin_ia32_rdtsc(), khz = xen->tsc_khz;
+    return ticks / khz * 1000 + ticks % khz * 1000 / khz;
+}
+
+void xen_yield(const struct xen *xen)
+{
+    hypercall(xen, __HYPERVISOR_sched_op, SCHEDOP_yield, NULL, 0);
 }
 
 void xen_poll(const struct xen *xen, uint32_t port, uint64_t until)

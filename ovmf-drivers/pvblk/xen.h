@@ -15,7 +15,8 @@
 #include <stdint.h>
 
 struct xen {
-    bool vmmcall; /* AMD's instruction, not Intel's */
+    bool vmmcall;     /* AMD's instruction, not Intel's */
+    uint32_t tsc_khz; /* of the time-stamp counter; 0: Xen does not say */
 };
 
 /* False if this is no Xen guest. */
@@ -45,6 +46,12 @@ bool xen_grant_version_1(const struct xen *xen);
 bool xen_port_new(const struct xen *xen, uint16_t remote, uint32_t *port);
 void xen_port_close(const struct xen *xen, uint32_t port);
 void xen_port_notify(const struct xen *xen, uint32_t port);
+
+/* µs since some time, by the time-stamp counter, whose frequency must be known. */
+uint64_t xen_time(const struct xen *xen);
+
+/* Lets others have the processor, if there are any. */
+void xen_yield(const struct xen *xen);
 
 /* Sleeps until PORT (0: none) is pending, or until Xen's system time is UNTIL (ns), or shorter. */
 void xen_poll(const struct xen *xen, uint32_t port, uint64_t until);

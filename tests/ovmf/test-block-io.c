@@ -100,6 +100,7 @@ struct setup {
 static const struct efi_device_path parent = { EFI_DEVICE_PATH_END,
                                                EFI_DEVICE_PATH_END_ENTIRE,
                                                { sizeof(parent), 0 } };
+static const struct block_place below = { .parent = &parent };
 
 static void set_up(struct setup *setup, const char *sector_size, const char *info)
 {
@@ -109,8 +110,8 @@ static void set_up(struct setup *setup, const char *sector_size, const char *inf
     world_offer(setup->world, "sector-size", sector_size);
     world_offer(setup->world, "info", info);
     g_assert_cmpuint(
-        block_add(&setup->world->guest, &boot, &setup->log, WORLD_DEVICE, &parent, &setup->block),
-        ==, EFI_SUCCESS);
+        block_add(&setup->world->guest, &boot, &setup->log, WORLD_DEVICE, below, &setup->block), ==,
+        EFI_SUCCESS);
     setup->io = &setup->block->io;
     setup->io2 = &setup->block->io2;
     setup->id = setup->io->media->media_id;
@@ -306,7 +307,7 @@ static void test_death(void)
     g_assert_cmpuint(read_both(s, s->id, 0, 512, s->data), ==, EFI_DEVICE_ERROR);
     g_assert_cmpuint(flush_both(s), ==, EFI_DEVICE_ERROR);
     g_assert_cmpuint(s->io->reset(s->io, false), ==, EFI_DEVICE_ERROR);
-    block_leave(s->block, 1000 * PV_MS);
+    block_leave(s->block, &(uint64_t){ 0 });
     g_assert_cmpuint(s->world->now, ==, start);
     tear_down(s);
     g_free(s);
@@ -318,13 +319,13 @@ static void test_leave(void)
     struct setup *s = g_new(struct setup, 1);
 
     set_up(s, "512", "0");
-    block_leave(s->block, 1000 * PV_MS);
+    block_leave(s->block, &(uint64_t){ 0 });
     g_assert_cmpstr(world_node(s->world, WORLD_FRONTEND, "state"), ==, "1");
     g_assert_cmpstr(world_node(s->world, WORLD_BACKEND_PATH, "state"), ==, "2");
     /* The guest's side of Xen is gone then. */
     s->world->platform.now = NULL;
     s->world->platform.wait = NULL;
-    block_leave(s->block, 1000 * PV_MS);
+    block_leave(s->block, &(uint64_t){ 0 });
     g_assert_cmpuint(read_both(s, s->id, 0, 512, s->data), ==, EFI_DEVICE_ERROR);
     tear_down(s);
     g_free(s);
@@ -337,11 +338,11 @@ static void test_no_disk(void)
     struct block *block;
 
     world->script.deaf = UINT_MAX;
-    g_assert_cmpuint(block_add(&world->guest, &boot, &log, WORLD_DEVICE, &parent, &block), ==,
+    g_assert_cmpuint(block_add(&world->guest, &boot, &log, WORLD_DEVICE, below, &block), ==,
                      EFI_DEVICE_ERROR);
     g_assert_cmpuint(world->now, <=, 5000 * PV_MS);
     g_assert_cmpuint(log.lines, ==, 1);
-    g_assert_cmpuint(block_add(&world->guest, &boot, &log, "51728", &parent, &block), ==,
+    g_assert_cmpuint(block_add(&world->guest, &boot, &log, "51728", below, &block), ==,
                      EFI_DEVICE_ERROR);
     world_free(world);
 }

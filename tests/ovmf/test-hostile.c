@@ -289,6 +289,22 @@ static void test_never_closes(void)
     tear_down(&setup);
 }
 
+/* It keeps the ring and one page of a disk's data: these alone are lost. */
+static void test_keeps_one(void)
+{
+    struct setup setup;
+
+    set_up(&setup);
+    g_assert_cmpint(pv_disk_connect(&setup.disk), ==, PV_OK);
+    struct world *world = setup.world;
+    world->script.guesses = world->script.keeps_pages = true;
+    world->table[setup.disk.pool.refs[3]].flags |= GTF_reading;
+    pv_disk_close(&setup.disk, UINT64_MAX);
+    g_assert_cmpuint(world_pages_abandoned(world), ==, 2 + 1);
+    g_assert_cmpuint(world_pages_used(world), ==, 0);
+    tear_down(&setup);
+}
+
 /* The caller's patience counts if it is less. */
 static void test_hurry(void)
 {
@@ -389,6 +405,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ovmf/hostile/jump", test_jump);
     g_test_add_func("/ovmf/hostile/errors", test_errors);
     g_test_add_func("/ovmf/hostile/never-closes", test_never_closes);
+    g_test_add_func("/ovmf/hostile/keeps-one", test_keeps_one);
     g_test_add_func("/ovmf/hostile/hurry", test_hurry);
     g_test_add_func("/ovmf/hostile/store-silent", test_store_silent);
     g_test_add_func("/ovmf/hostile/store-events", test_store_events);

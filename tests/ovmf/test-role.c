@@ -7,6 +7,7 @@
 #include "tests/protocol/disk-fixture.h"
 
 #include "ovmf-drivers/core/disk.h"
+#include "ovmf-drivers/core/grants.h"
 
 #include <signal.h>
 #include <string.h>
@@ -64,6 +65,18 @@ static uint32_t gfn(void *opaque, const void *page)
     return guest_gfn(firmware->guest, page);
 }
 
+static bool grant(void *opaque, uint16_t remote, uint32_t frame, uint32_t *ref)
+{
+    struct firmware *firmware = opaque;
+    return pv_grants_make(&firmware->grants, remote, frame, ref);
+}
+
+static bool ungrant(void *opaque, uint32_t ref)
+{
+    struct firmware *firmware = opaque;
+    return pv_grants_end(&firmware->grants, ref);
+}
+
 static bool port_new(void *opaque, uint16_t remote, uint32_t *port)
 {
     struct firmware *firmware = opaque;
@@ -91,13 +104,12 @@ static void firmware_start(struct firmware *firmware, struct fixture *f)
 
     *firmware = (struct firmware){
         .guest = f->guest,
-        .platform = { firmware, now, sleep_until, pages_new, pages_free, page_abandon, gfn,
-                      port_new, port_close, port_notify },
+        .platform = { firmware, now, sleep_until, pages_new, pages_free, page_abandon, gfn, grant,
+                      ungrant, port_new, port_close, port_notify },
     };
     firmware->pv = (struct pv_guest){
         .platform = &firmware->platform,
         .store = &firmware->store,
-        .grants = &firmware->grants,
         .patience = { patience, patience, patience, patience },
     };
     pv_grants_init(&firmware->grants, guest_grant_entry(f->guest, 0),

@@ -69,6 +69,18 @@ static uint32_t gfn(void *opaque, const void *page)
     return FIRST_GFN + page_number(opaque, page);
 }
 
+static bool grant(void *opaque, uint16_t remote, uint32_t frame, uint32_t *ref)
+{
+    struct world *world = opaque;
+    return pv_grants_make(&world->grants, remote, frame, ref);
+}
+
+static bool ungrant(void *opaque, uint32_t ref)
+{
+    struct world *world = opaque;
+    return pv_grants_end(&world->grants, ref);
+}
+
 uint8_t *world_page(struct world *world, uint32_t ref)
 {
     g_assert_cmpuint(ref, >=, RESERVED);
@@ -305,6 +317,8 @@ struct world *world_new_sized(uint64_t sectors)
         .pages_free = pages_free,
         .page_abandon = page_abandon,
         .gfn = gfn,
+        .grant = grant,
+        .ungrant = ungrant,
         .port_new = port_new,
         .port_close = port_close,
         .port_notify = port_notify,
@@ -312,7 +326,6 @@ struct world *world_new_sized(uint64_t sectors)
     world->guest = (struct pv_guest){
         .platform = &world->platform,
         .store = &world->store,
-        .grants = &world->grants,
         .patience = { 1500 * PV_MS, 4000 * PV_MS, 4000 * PV_MS, 2000 * PV_MS },
     };
     pv_grants_init(&world->grants, world->table, WORLD_GRANTS);

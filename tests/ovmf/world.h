@@ -14,6 +14,7 @@
 #define TESTS_OVMF_WORLD_H
 
 #include "ovmf-drivers/core/disk.h"
+#include "ovmf-drivers/core/grants.h"
 
 #include <glib.h>
 
