@@ -51,13 +51,14 @@ stage() {
         make -s -C "$rig/guests/micro" OUT="$1/rig/micro"
     fi
     make -s -C "$rig/guests/uefi-app" OUT="$1/rig/uefi"
-    # rolemodel with the doorbell role, which no guest of an administrator has; users of the shmem role's memory.
+    # rolemodel with the doorbell role, which no guest of an administrator has; users of the shmem role's memory; a
+    # backend that answers wrongly.
     local programs=$rig/../../build/plain/tests/roles
     if [[ -e $programs ]]; then
         mkdir -p "$1/rig/roles"
         cp "$programs/rolemodel-test" "$1/rig/roles/rolemodel"
         ln -s rolemodel "$1/rig/roles/rolemodel-dm"
-        cp "$programs/shmem-peer" "$programs/shmem-user" "$1/rig/"
+        cp "$programs/shmem-peer" "$programs/shmem-user" "$programs/bad-backend" "$1/rig/"
     fi
     # The conformance set is built with everything else, but not installed.
     local conformance=$rig/../../build/plain/tests/conformance/conformance
