@@ -332,19 +332,6 @@ static void test_nbd_address(struct fixture *f)
     refuse(f, "aio:nbd:host:10809", "nbd://HOST:PORT/EXPORT");
 }
 
-/* What cannot be had is refused plainly, here and in docs/disk.rst: there is no way to give a key.
- */
-static void test_encrypted(struct fixture *f)
-{
-    const char *path = image_new_path(f);
-    g_autofree char *params = g_strconcat("luks:", path, NULL);
-
-    image_run("qemu-img create -q -f luks --object secret,id=key,data=k -o key-secret=key "
-              "%s 1M",
-              path);
-    refuse(f, params, "there is no way to give its key");
-}
-
 /* A server that has the image, by its address. */
 static void test_nbd(struct fixture *f)
 {
@@ -393,6 +380,99 @@ static void test_in_use(struct fixture *f)
     fixture_end(&other);
 }
 
+/* --- keys --- */
+
+/* A key in the directory of secrets, with MODE, and a luks image of 16 MiB that is locked with it.
+ */
+static const char *make_encrypted(struct fixture *f, const char *mode)
+{
+    const char *path = image_new_path(f);
+
+    g_setenv("ROLEMODEL_SECRETS_DIR", f->directory, TRUE);
+    image_run("printf 'a key' >%s/vm1 && chmod %s %s/vm1", f->directory, mode, f->directory);
+    image_run(
+        "for i in $(seq 50); do rm -f %s; qemu-img create -q -f luks --object "
+        "secret,id=vm1,file=%s/vm1 -o key-secret=vm1,iter-time=10 %s 16M && exit; done; exit 1",
+        path, f->directory, path);
+    return path;
+}
+
+static char *encrypted(const char *path, const char *secret)
+{
+    return g_strdup_printf("aio:json:{\"driver\":\"luks\",\"key-secret\":\"%s\",\"file\":"
+                           "{\"driver\":\"file\",\"filename\":\"%s\"}}",
+                           secret, path);
+}
+
+static void test_encrypted(struct fixture *f)
+{
+    const char *path = make_encrypted(f, "600");
+    g_autofree char *params = encrypted(path, "vm1");
+    g_autofree char *reason = NULL;
+
+    image_use_directory(f);
+    image_attach(f, params, NULL);
+    fixture_start_role(f);
+    struct blkfront *front = fixture_connect(f, 0, NULL);
+    if (!blkfront_verify(front, 0, 0, 4096, 1, &reason))
+        g_error("%s", reason);
+    /* The next daemon needs the key, too. */
+    kill(image_daemon(f, 0), SIGKILL);
+    if (!blkfront_verify(front, 0, 4096, 4096, 1, &reason))
+        g_error("%s", reason);
+    g_assert_cmpuint(blkfront_disk(front)->sectors, ==, DISK_SECTORS);
+    fixture_close(front);
+    end_role(f);
+    image_run("qemu-img convert --object secret,id=vm1,file=%s/vm1 --image-opts "
+              "driver=luks,key-secret=vm1,file.filename=%s -O raw %s.raw && mv %s.raw %s",
+              f->directory, path, path, path, path);
+    g_autofree uint8_t *data = image_read(f, "raw", DISK_SECTORS);
+    g_autofree uint8_t *expected = g_malloc(8192 * SECTOR);
+    blkfront_pattern(expected, 0, 8192 * SECTOR, 1);
+    g_assert_cmpmem(data, 8192 * SECTOR, expected, 8192 * SECTOR);
+    image_run("rm %s/vm1", f->directory);
+}
+
+static void refuse_encrypted(struct fixture *f, const char *mode, const char *secret,
+                             const char *words)
+{
+    const char *path = make_encrypted(f, mode);
+    g_autofree char *params = encrypted(path, secret);
+
+    image_run("printf 'a key\\n' >%s/vm2 && chmod 600 %s/vm2", f->directory, f->directory);
+    refuse(f, params, words);
+    image_run("rm %s/vm1 %s/vm2", f->directory, f->directory);
+}
+
+static void test_no_secret(struct fixture *f)
+{
+    refuse_encrypted(f, "600", "vm3", "vm3: No such file or directory (make it: ");
+}
+
+static void test_wrong_secret(struct fixture *f)
+{
+    refuse_encrypted(f, "600", "vm2", "a line's end behind it");
+}
+
+static void test_open_secret(struct fixture *f)
+{
+    refuse_encrypted(f, "640", "vm1", "(chmod 600)");
+}
+
+static void test_odd_secret(struct fixture *f)
+{
+    refuse_encrypted(f, "600", "../vm1", "not the name of a secret");
+}
+
+static void test_nameless_secret(struct fixture *f)
+{
+    const char *path = make_encrypted(f, "600");
+    g_autofree char *params = g_strconcat("luks:", path, NULL);
+
+    refuse(f, params, "needs target=json: with the name of its key");
+    image_run("rm %s/vm1", f->directory);
+}
+
 static void add_tests(void)
 {
     fixture_add_test("/disk/formats/qcow2", test_qcow2);
@@ -416,7 +496,12 @@ static void add_tests(void)
     fixture_add_test("/disk/formats/refused/bad-json", test_bad_json);
     fixture_add_test("/disk/formats/refused/json-without-driver", test_json_without_driver);
     fixture_add_test("/disk/formats/refused/nbd-address", test_nbd_address);
-    fixture_add_test("/disk/formats/refused/encrypted", test_encrypted);
+    fixture_add_test("/disk/formats/encrypted", test_encrypted);
+    fixture_add_test("/disk/formats/refused/secret/none", test_no_secret);
+    fixture_add_test("/disk/formats/refused/secret/wrong", test_wrong_secret);
+    fixture_add_test("/disk/formats/refused/secret/open", test_open_secret);
+    fixture_add_test("/disk/formats/refused/secret/odd", test_odd_secret);
+    fixture_add_test("/disk/formats/refused/secret/nameless", test_nameless_secret);
     fixture_add_test("/disk/formats/refused/in-use", test_in_use);
     fixture_add_test("/disk/formats/nbd", test_nbd);
 }

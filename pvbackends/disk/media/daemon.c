@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "pvbackends/disk/media/replay.h"
+#include "pvbackends/disk/media/secrets.h"
 #include "pvbackends/disk/media/socket-dir.h"
 #include "xen/error.h"
 
@@ -50,6 +51,7 @@
 struct disk_daemon {
     char *name;
     char *blockdev;
+    char **secrets; /* that it names: arguments of --object */
     bool read_only;
     unsigned lock_wait_ms;
     char *directory; /* of the sockets */
@@ -115,9 +117,15 @@ static struct disk_child *spawn(struct disk_daemon *daemon, const char *socket, 
     g_autofree char *export =
         g_strdup_printf("type=nbd,id=disk,node-name=disk,name=" DISK_NBD_EXPORT ",writable=%s",
                         daemon->read_only ? "off" : "on");
-    const char *argv[] = { PROGRAM, "--blockdev", daemon->blockdev, "--nbd-server",
-                           server,  "--export",   export,           NULL };
-    struct disk_child *child = disk_child_start(argv, error);
+    g_autoptr(GStrvBuilder) argv = g_strv_builder_new();
+
+    g_strv_builder_add(argv, PROGRAM);
+    for (char **secret = daemon->secrets; *secret; secret++)
+        g_strv_builder_add_many(argv, "--object", *secret, NULL);
+    g_strv_builder_add_many(argv, "--blockdev", daemon->blockdev, "--nbd-server", server,
+                            "--export", export, NULL);
+    g_auto(GStrv) all = g_strv_builder_end(argv);
+    struct disk_child *child = disk_child_start((const char *const *)all, error);
     if (!child)
         g_prefix_error(error, "formats other than raw need " PROGRAM
                               " (Debian has it in qemu-system-common): ");
@@ -140,10 +148,8 @@ static char *all_said(struct disk_daemon *daemon)
     return g_string_free(g_steal_pointer(&said), FALSE);
 }
 
-#define ENCRYPTED                                                                                  \
-    "an encrypted image cannot be used, because there is no way to give its key; decrypt it "      \
-    "below "                                                                                       \
-    "(cryptsetup) or in the guest"
+#define NEEDS_KEY                                                                                  \
+    "an encrypted image needs target=json: with the name of its key, see Formats in docs/disk.rst"
 
 /* What to do about what QEMU says. */
 static const char *remedy(const char *said)
@@ -154,8 +160,8 @@ static const char *remedy(const char *said)
         { "No such file", "check the path in the disk line of the guest's configuration" },
         { "Permission denied", "the device model must be allowed to use it" },
         { "'driver' does not accept", "QEMU does not know this format" },
-        { "key-secret", ENCRYPTED },
-        { "No secret with id", ENCRYPTED },
+        { "key-secret", NEEDS_KEY },
+        { "Invalid password", "another key, or the file with it has a line's end behind it" },
         { "format", "`qemu-img info` tells which format it has" },
         { "invalid V", "`qemu-img info` tells which format it has" },
         { "Invalid argument", "`qemu-img info` tells which format it has" },
@@ -465,6 +471,7 @@ static void daemon_free(struct disk_daemon *daemon)
     g_free(daemon->directory);
     g_free(daemon->name);
     g_free(daemon->blockdev);
+    g_strfreev(daemon->secrets);
     g_free(daemon);
 }
 
@@ -475,7 +482,8 @@ static bool start(struct disk_daemon *daemon, unsigned domid, GError **error)
         xen_set_error(error, "cannot create an eventfd");
         return false;
     }
-    daemon->lib = libnbd_load(error);
+    daemon->secrets = disk_secrets_objects(daemon->blockdev, error);
+    daemon->lib = daemon->secrets ? libnbd_load(error) : NULL;
     daemon->directory = daemon->lib ? disk_socket_dir_make(domid, error) : NULL;
     if (!daemon->directory)
         return false;
