@@ -7,8 +7,8 @@ void pv_grants_init(struct pv_grants *grants, struct grant_entry_v1 *table, uint
     *grants = (struct pv_grants){
         .table = table,
         .count = count < PV_GRANTS_MAX ? count : PV_GRANTS_MAX,
-        .next = GNTTAB_NR_RESERVED_ENTRIES,
     };
+    grants->next = grants->count - 1;
 }
 
 /* What somebody before us has granted, and not ended, is left to him. */
@@ -18,11 +18,15 @@ static bool is_free(const struct pv_grants *grants, uint32_t ref)
            __atomic_load_n(&grants->table[ref].flags, __ATOMIC_RELAXED) == GTF_invalid;
 }
 
+/*
+ * From the last one downwards: an operating system begins with the first, and would meet those that
+ * a backend does not let go of.
+ */
 static bool find_free(struct pv_grants *grants, uint32_t *ref)
 {
     for (uint32_t i = GNTTAB_NR_RESERVED_ENTRIES; i < grants->count; i++) {
         uint32_t candidate = grants->next;
-        grants->next = candidate + 1 < grants->count ? candidate + 1 : GNTTAB_NR_RESERVED_ENTRIES;
+        grants->next = candidate > GNTTAB_NR_RESERVED_ENTRIES ? candidate - 1 : grants->count - 1;
         if (is_free(grants, candidate)) {
             *ref = candidate;
             return true;
@@ -33,6 +37,7 @@ static bool find_free(struct pv_grants *grants, uint32_t *ref)
 
 bool pv_grants_make(struct pv_grants *grants, uint16_t domid, uint32_t gfn, uint32_t *ref)
 {
+    *ref = 0;
     if (!find_free(grants, ref))
         return false;
     grants->used[*ref / 32] |= 1u << *ref % 32;

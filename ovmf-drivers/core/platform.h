@@ -48,11 +48,14 @@ struct pv_platform {
     void (*pages_free)(void *opaque, void *pages, size_t count);
 
     /* Takes a page out of use for ever: a backend that went away can still write to it. */
-    void (*page_abandon)(void *opaque, void *page);
+    void (*page_abandon)(void *opaque, void *page, bool lasting);
 
     uint32_t (*gfn)(void *opaque, const void *page);
 
-    /* Lets domain REMOTE read and write the page GFN; *REF is not 0.  False: there are no more. */
+    /*
+     * Lets domain REMOTE read and write the page GFN; *REF is not 0.  False: there are no more, and
+     * *REF is 0; if it is not, the page may be REMOTE's all the same, and for ever.
+     */
     bool (*grant)(void *opaque, uint16_t remote, uint32_t gfn, uint32_t *ref);
 
     /* Ends it; false while the peer uses the page, which stays granted then, for ever. */

@@ -2,26 +2,40 @@
 
 #include "ovmf-drivers/core/pool.h"
 
+static bool grant_next(struct pv_pool *pool, const struct pv_platform *platform, uint16_t domid)
+{
+    uint8_t *page = pv_pool_page(pool, pool->count);
+    return platform->grant(platform->opaque, domid, platform->gfn(platform->opaque, page),
+                           &pool->refs[pool->count]);
+}
+
+/* Of COUNT pages not all could be granted. */
+static void give_up(struct pv_pool *pool, const struct pv_platform *platform, uint32_t count)
+{
+    uint32_t rest = pool->count;
+
+    if (pool->refs[rest] != 0)
+        platform->page_abandon(platform->opaque, pv_pool_page(pool, rest++), pool->lasting);
+    if (rest < count)
+        platform->pages_free(platform->opaque, pv_pool_page(pool, rest), count - rest);
+    /* Nobody was told these references, but a backend may guess. */
+    pv_pool_close(pool, platform);
+}
+
 bool pv_pool_open(struct pv_pool *pool, const struct pv_platform *platform, uint16_t domid,
                   uint32_t count, bool lasting)
 {
     pool->count = 0;
+    pool->lasting = lasting;
     pool->pages =
         count <= PV_POOL_PAGES_MAX ? platform->pages_new(platform->opaque, count, lasting) : NULL;
     if (!pool->pages)
         return false;
-    while (pool->count < count &&
-           platform->grant(platform->opaque, domid,
-                           platform->gfn(platform->opaque, pv_pool_page(pool, pool->count)),
-                           &pool->refs[pool->count]))
+    while (pool->count < count && grant_next(pool, platform, domid))
         pool->count++;
     if (pool->count == count)
         return true;
-    /* Nobody knows these references yet, so they all end, and the rest has none. */
-    for (uint32_t i = 0; i < pool->count; i++)
-        platform->ungrant(platform->opaque, pool->refs[i]);
-    platform->pages_free(platform->opaque, pool->pages, count);
-    *pool = (struct pv_pool){ 0 };
+    give_up(pool, platform, count);
     return false;
 }
 
@@ -30,7 +44,7 @@ static void give_back(const struct pv_pool *pool, const struct pv_platform *plat
 {
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pool->refs[i] != 0)
-            platform->page_abandon(platform->opaque, pv_pool_page(pool, i));
+            platform->page_abandon(platform->opaque, pv_pool_page(pool, i), pool->lasting);
         else
             platform->pages_free(platform->opaque, pv_pool_page(pool, i), 1);
     }
@@ -48,7 +62,7 @@ bool pv_pool_close(struct pv_pool *pool, const struct pv_platform *platform)
         else
             released = false;
     }
-    if (released)
+    if (released && pool->count > 0)
         platform->pages_free(platform->opaque, pool->pages, pool->count);
     else
         give_back(pool, platform);

@@ -16,6 +16,7 @@
 struct pv_pool {
     uint8_t *pages; /* adjacent */
     uint32_t count;
+    bool lasting;
     uint32_t refs[PV_POOL_PAGES_MAX]; /* one a page; 0: ended */
 };
 

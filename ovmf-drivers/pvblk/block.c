@@ -83,10 +83,32 @@ static const char *words(enum pv_status status)
     }
 }
 
+/*
+ * The core is entered at this priority alone (block-io.c does the same): events ask disks for
+ * something, too, and disks have xenstore and the grant table in common.
+ */
+static enum pv_status open_disk(struct block *block, struct pv_guest *guest, const char *device)
+{
+    efi_tpl level = block->boot->raise_tpl(EFI_TPL_NOTIFY);
+    enum pv_status status = pv_disk_init(&block->disk, guest, device);
+
+    if (status == PV_OK)
+        status = pv_disk_connect(&block->disk);
+    block->boot->restore_tpl(level);
+    return status;
+}
+
+static void close_disk(struct block *block, uint64_t patience)
+{
+    efi_tpl level = block->boot->raise_tpl(EFI_TPL_NOTIFY);
+    pv_disk_close(&block->disk, patience);
+    block->boot->restore_tpl(level);
+}
+
 static void free_block(struct block *block, uint64_t patience)
 {
     struct efi_boot_services *boot = block->boot;
-    pv_disk_close(&block->disk, patience);
+    close_disk(block, patience);
     if (block->path)
         boot->free_pool(block->path);
     boot->free_pool(block);
@@ -94,16 +116,14 @@ static void free_block(struct block *block, uint64_t patience)
 
 static efi_status connect(struct block *block, struct pv_guest *guest, const char *device)
 {
-    enum pv_status status = pv_disk_init(&block->disk, guest, device);
+    enum pv_status status = open_disk(block, guest, device);
 
-    if (status == PV_OK)
-        status = pv_disk_connect(&block->disk);
     if (status == PV_OK)
         return EFI_SUCCESS;
     debug_port_say(block->log, "disk %s: %s (%s)", *block->disk.name ? block->disk.name : device,
                    block->disk.problem ? block->disk.problem : "xenstore has no such disk",
                    words(status));
-    return EFI_DEVICE_ERROR;
+    return status == PV_NO_MEMORY ? EFI_OUT_OF_RESOURCES : EFI_DEVICE_ERROR;
 }
 
 static efi_status install(struct block *block)
@@ -186,7 +206,7 @@ void block_leave(struct block *block, uint64_t *deadline)
         *deadline = now + LEAVE_PATIENCE;
     uint64_t left = now < *deadline ? *deadline - now : 0;
     disk->problem = NULL;
-    pv_disk_close(disk, left > LEAVE_PATIENCE_LEAST ? left : LEAVE_PATIENCE_LEAST);
+    close_disk(block, left > LEAVE_PATIENCE_LEAST ? left : LEAVE_PATIENCE_LEAST);
     debug_port_say(block->log, "disk %s: %s", disk->name,
                    disk->problem ? disk->problem : "left to the operating system");
 }

@@ -44,15 +44,15 @@ static efi_status EFIAPI supported(struct efi_driver_binding *self, efi_handle h
 
 /*
  * A disk that cannot be connected stays ours all the same: edk2's driver would get it next, and
- * wait for its backend for ever.
+ * wait for its backend for ever.  Where that was only for want of grants, it may have it.
  */
-static void open_disk(struct driver *driver, struct bus_disk *disk, struct efi_xenbus *bus)
+static bool open_disk(struct driver *driver, struct bus_disk *disk, struct efi_xenbus *bus)
 {
     const struct block_place place = { .handle = disk->handle };
 
-    xenbus_open(&disk->xenbus, &driver->xen, driver->boot, bus, &driver->grants);
-    block_add(&disk->xenbus.pv, driver->boot, &driver->log, xenbus_device(bus), place,
-              &disk->block);
+    xenbus_open(&disk->xenbus, &driver->xen, driver->boot, bus, &driver->shared);
+    return block_add(&disk->xenbus.pv, driver->boot, &driver->log, xenbus_device(bus), place,
+                     &disk->block) != EFI_OUT_OF_RESOURCES;
 }
 
 static efi_status EFIAPI start(struct efi_driver_binding *self, efi_handle handle,
@@ -72,9 +72,13 @@ static efi_status EFIAPI start(struct efi_driver_binding *self, efi_handle handl
     }
     __builtin_memset(disk, 0, sizeof(*disk));
     disk->handle = handle;
+    if (!open_disk(driver, disk, bus)) {
+        driver->boot->free_pool(disk);
+        close_bus(driver, handle);
+        return EFI_OUT_OF_RESOURCES;
+    }
     disk->next = driver->disks;
     driver->disks = disk;
-    open_disk(driver, disk, bus);
     return EFI_SUCCESS;
 }
 

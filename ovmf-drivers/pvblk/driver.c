@@ -266,14 +266,14 @@ static void EFIAPI at_exit(efi_event event, void *context)
 }
 
 /*
- * Firmware older than UEFI 2.9 has only the second.  EFI_TPL_NOTIFY is before XenBusDxe, which
- * takes its disks away at EFI_TPL_CALLBACK.
+ * Firmware older than UEFI 2.9 has only the second.  At EFI_TPL_NOTIFY that is before XenBusDxe,
+ * which takes its disks away at EFI_TPL_CALLBACK.
  */
 static efi_status listen(struct driver *driver)
 {
     struct efi_boot_services *boot = driver->boot;
     efi_status status =
-        boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_NOTIFY, before_exit, driver,
+        boot->create_event_ex(EFI_EVENT_NOTIFY_SIGNAL, EFI_TPL_CALLBACK, before_exit, driver,
                               &efi_event_group_before_exit_boot_services, &driver->before_exit);
 
     if (!EFI_IS_ERROR(status))

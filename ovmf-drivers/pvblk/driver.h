@@ -28,7 +28,7 @@ struct driver {
     struct debug_port log;
     struct controller *controller; /* a guest has one platform device; NULL: not started */
     struct bus_disk *disks;        /* behind XENBUS */
-    struct xenbus_grants grants;   /* of these */
+    struct xenbus_shared shared;   /* by these */
     efi_event before_exit, exit;
 };
 

@@ -24,14 +24,17 @@ void pages_free(void *opaque, void *first, size_t count)
 }
 
 /*
- * The operating system must not get it either, so it changes its type.  When the memory map is
- * final the page gets other memory instead: what the backend has is not the guest's any more.
+ * The operating system must not get it either, so it changes its type; at this priority nobody
+ * comes between. When the memory map is final the page gets other memory instead: what the backend
+ * has is not the guest's any more.
  */
-void pages_abandon(void *opaque, void *page)
+void pages_abandon(void *opaque, void *page, bool lasting)
 {
     const struct pages *pages = opaque;
     efi_physical_address address = (efi_physical_address)page;
 
+    if (lasting)
+        return; /* it is of that type from the beginning */
     if (pages->phase == PAGES_LEFT) {
         xen_replace(&pages->xen, address / PV_PAGE);
         return;

@@ -27,7 +27,7 @@ struct pages {
 /* These are for struct pv_platform. */
 void *pages_new(void *opaque, size_t count, bool lasting);
 void pages_free(void *opaque, void *pages, size_t count);
-void pages_abandon(void *opaque, void *page);
+void pages_abandon(void *opaque, void *page, bool lasting);
 uint32_t pages_gfn(void *opaque, const void *page);
 
 #endif

@@ -55,28 +55,31 @@ static void port_notify(void *opaque, uint32_t port)
 /* --- grants --- */
 
 /* False: the reference cannot be one that is free. */
-static bool mark(struct xenbus_grants *grants, uint32_t ref)
+static bool mark(struct xenbus_shared *shared, uint32_t ref)
 {
     uint32_t bit = 1u << ref % 32;
 
-    if (ref < GNTTAB_NR_RESERVED_ENTRIES || ref >= XENBUS_REFS_MAX || grants->used[ref / 32] & bit)
+    if (ref < GNTTAB_NR_RESERVED_ENTRIES || ref >= XENBUS_REFS_MAX || shared->used[ref / 32] & bit)
         return false;
-    grants->used[ref / 32] |= bit;
-    grants->count++;
+    shared->used[ref / 32] |= bit;
+    shared->grants++;
     return true;
 }
 
+/* A grant whose reference is not good is there all the same, so there must be no more of these. */
 static bool grant(void *opaque, uint16_t remote, uint32_t gfn, uint32_t *ref)
 {
     struct xenbus *xenbus = opaque;
+    uint32_t made = 0;
 
     *ref = 0;
     if (xenbus->share == 0 ||
-        EFI_IS_ERROR(xenbus->bus->grant_access(xenbus->bus, remote, gfn, false, ref)) ||
-        !mark(xenbus->grants, *ref))
+        EFI_IS_ERROR(xenbus->bus->grant_access(xenbus->bus, remote, gfn, false, &made)))
         return false;
-    xenbus->share--;
-    return true;
+    bool good = mark(xenbus->shared, made);
+    xenbus->share = good ? xenbus->share - 1 : 0;
+    *ref = good ? made : UINT32_MAX;
+    return good;
 }
 
 static bool ungrant(void *opaque, uint32_t ref)
@@ -85,23 +88,23 @@ static bool ungrant(void *opaque, uint32_t ref)
 
     if (EFI_IS_ERROR(xenbus->bus->grant_end_access(xenbus->bus, ref)))
         return false;
-    xenbus->grants->used[ref / 32] &= ~(1u << ref % 32);
-    xenbus->grants->count--;
+    xenbus->shared->used[ref / 32] &= ~(1u << ref % 32);
+    xenbus->shared->grants--;
     xenbus->share++;
     return true;
 }
 
 /* --- xenstore --- */
 
-static enum pv_status to_status(struct pv_store *store, enum efi_xenbus_status status)
+static enum pv_status to_status(struct xenbus *xenbus, enum efi_xenbus_status status)
 {
     switch (status) {
     case EFI_XENBUS_SUCCESS:
         return PV_OK;
     case EFI_XENBUS_NO_ENTRY:
         return PV_ABSENT;
-    case EFI_XENBUS_IO_ERROR: /* it has lost its place in the ring */
-        store->broken = true;
+    case EFI_XENBUS_IO_ERROR: /* it has lost its place in the ring, which is all disks' */
+        xenbus->shared->store_broken = true;
         return PV_BROKEN;
     default:
         return PV_REFUSED;
@@ -132,7 +135,7 @@ static enum pv_status read(struct xenbus *xenbus, const struct pv_store_message 
         said = bus->backend_read(bus, NULL, message->node, &text);
     else
         return PV_REFUSED; /* the toolstack has given the device to another backend */
-    enum pv_status status = to_status(&xenbus->store, said);
+    enum pv_status status = to_status(xenbus, said);
     if (status != PV_OK)
         return status;
     if (!text)
@@ -153,29 +156,21 @@ static enum pv_status request(struct xenbus *xenbus, const struct pv_store_messa
     case XS_READ:
         return read(xenbus, message, length);
     case XS_WRITE:
-        return to_status(&xenbus->store,
+        return to_status(xenbus,
                          bus->print(bus, NULL, bus->node, message->node, "%a", message->value));
     case XS_RM:
-        return to_status(&xenbus->store, bus->remove(bus, NULL, message->node));
+        return to_status(xenbus, bus->remove(bus, NULL, message->node));
     default:
         return PV_REFUSED;
     }
 }
 
-/*
- * Not below this priority: an event's request, to another disk, must not get between this one and
- * its answer, and edk2 sleeps until the next tick if it may.
- */
+/* At the caller's high priority, which keeps edk2 from sleeping until the next tick, too. */
 static enum pv_status talk(struct pv_store *store, const struct pv_store_message *message,
                            size_t *length)
 {
     struct xenbus *xenbus = (struct xenbus *)((uint8_t *)store - offsetof(struct xenbus, store));
-    struct efi_boot_services *boot = xenbus->pages.boot;
-    efi_tpl level = boot->raise_tpl(EFI_TPL_NOTIFY);
-    enum pv_status status = request(xenbus, message, length);
-
-    boot->restore_tpl(level);
-    return status;
+    return xenbus->shared->store_broken ? PV_BROKEN : request(xenbus, message, length);
 }
 
 /* --- all of it --- */
@@ -209,17 +204,17 @@ static const struct pv_platform platform = {
 };
 
 void xenbus_open(struct xenbus *xenbus, const struct xen *xen, struct efi_boot_services *boot,
-                 struct efi_xenbus *bus, struct xenbus_grants *grants)
+                 struct efi_xenbus *bus, struct xenbus_shared *shared)
 {
     *xenbus = (struct xenbus){
         .pages = { .boot = boot, .xen = *xen },
         .bus = bus,
-        .grants = grants,
+        .shared = shared,
         .platform = platform,
         .store = { .talk = talk },
     };
-    if (grants->count < XENBUS_GRANTS)
-        xenbus->share = (XENBUS_GRANTS - grants->count) / XENBUS_SHARE;
+    if (shared->grants < XENBUS_GRANTS)
+        xenbus->share = (XENBUS_GRANTS - shared->grants) / XENBUS_SHARE;
     xenbus->platform.opaque = xenbus;
     xenbus->pv = (struct pv_guest){
         .platform = &xenbus->platform,

@@ -24,16 +24,17 @@
 
 #define XENBUS_REFS_MAX 8192
 
-/* What the disks have of the firmware's grant table: one for all of them, zero at first. */
-struct xenbus_grants {
-    uint32_t count;
-    uint32_t used[XENBUS_REFS_MAX / 32];
+/* What there is once for all disks; zero at first. */
+struct xenbus_shared {
+    uint32_t grants;                     /* that they have */
+    uint32_t used[XENBUS_REFS_MAX / 32]; /* a bit for each reference of these */
+    bool store_broken;
 };
 
 struct xenbus {
     struct pages pages;
     struct efi_xenbus *bus;
-    struct xenbus_grants *grants;
+    struct xenbus_shared *shared;
     uint32_t share; /* grants that it may still make */
     uint64_t now;   /* the latest time that was told, µs */
     struct pv_platform platform;
@@ -44,8 +45,8 @@ struct xenbus {
 /* A disk's device as xenstore has it ("51712"), a part of BUS; NULL: this is no disk. */
 const char *xenbus_device(const struct efi_xenbus *bus);
 
-/* There is nothing to be closed, but BUS and GRANTS must be there until the disk is. */
+/* There is nothing to be closed, but BUS and SHARED must be there until the disk is. */
 void xenbus_open(struct xenbus *xenbus, const struct xen *xen, struct efi_boot_services *boot,
-                 struct efi_xenbus *bus, struct xenbus_grants *grants);
+                 struct efi_xenbus *bus, struct xenbus_shared *shared);
 
 #endif

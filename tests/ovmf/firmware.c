@@ -38,7 +38,7 @@ void xen_yield(const struct xen *xen)
 
 bool xen_replace(const struct xen *xen, uint64_t gfn)
 {
-    firmware.world->platform.page_abandon(firmware.world, page_at(gfn));
+    firmware.world->platform.page_abandon(firmware.world, page_at(gfn), false);
     return true;
 }
 
@@ -76,7 +76,7 @@ static efi_status EFIAPI allocate_pages(enum efi_allocate_type how, enum efi_mem
         g_assert_cmpint(type, ==, EFI_RESERVED_MEMORY);
         g_assert_true((void *)*address == firmware.moved);
         firmware.moved = NULL;
-        world->platform.page_abandon(world, (void *)*address);
+        world->platform.page_abandon(world, (void *)*address, false);
         return EFI_SUCCESS;
     }
     *address =
@@ -98,11 +98,16 @@ static efi_status EFIAPI free_pages(efi_physical_address address, size_t pages)
 {
     struct world *world = firmware.world;
 
+    g_assert_cmpuint(pages, >, 0);
     g_assert_null(firmware.moved);
-    if (pages == 1 && is_granted(world, (void *)address))
+    if (pages == 1 && is_granted(world, (void *)address)) {
+        g_assert_cmpuint(firmware.level, ==, EFI_TPL_NOTIFY); /* nobody is to get it meanwhile */
         firmware.moved = (void *)address;
-    else
-        world->platform.pages_free(world, (void *)address, pages);
+        return EFI_SUCCESS;
+    }
+    for (size_t i = 0; i < pages; i++)
+        g_assert_false(is_granted(world, (void *)(address + i * PV_PAGE)));
+    world->platform.pages_free(world, (void *)address, pages);
     return EFI_SUCCESS;
 }
 
@@ -143,11 +148,13 @@ static efi_status EFIAPI create_event_ex(uint32_t type, efi_tpl level, efi_event
                                          efi_event *event)
 {
     g_assert_cmpuint(type, ==, EFI_EVENT_NOTIFY_SIGNAL);
-    g_assert_cmpuint(level, >, EFI_TPL_CALLBACK); /* XenBusDxe's */
-    if (efi_guid_equal(group, &efi_event_group_exit_boot_services))
+    if (efi_guid_equal(group, &efi_event_group_exit_boot_services)) {
+        g_assert_cmpuint(level, >, EFI_TPL_CALLBACK); /* XenBusDxe's */
         firmware.at_exit = notify;
-    else
+    } else {
+        g_assert_cmpuint(level, ==, EFI_TPL_CALLBACK); /* where others still use disks */
         firmware.before_exit = notify;
+    }
     firmware.context = (void *)context;
     *event = &firmware;
     return EFI_SUCCESS;
@@ -299,20 +306,25 @@ static efi_status EFIAPI grant_access(struct efi_xenbus *self, uint16_t domain, 
     struct world *world = firmware.world;
     uint32_t gfn = world->platform.gfn(world, page_at(frame));
 
+    g_assert_cmpuint(firmware.level, ==, EFI_TPL_NOTIFY);
     g_assert_false(read_only);
-    if (firmware.one_ref)
-        *ref = 100;
-    else if (firmware.toolstack_refs)
-        *ref = 1;
-    else
-        g_assert_true(pv_grants_make(&world->grants, domain, gfn, ref));
+    if (firmware.one_ref || firmware.toolstack_refs) {
+        *ref = firmware.one_ref ? 100 : 1;
+        world->table[*ref] = (struct grant_entry_v1){ GTF_permit_access, domain, gfn };
+        return EFI_SUCCESS;
+    }
+    g_assert_true(pv_grants_make(&world->grants, domain, gfn, ref));
+    if (firmware.grabs > 0 && --firmware.grabs < 3)
+        world->table[*ref].flags |= GTF_reading | GTF_writing;
     return EFI_SUCCESS;
 }
 
 static efi_status EFIAPI grant_end_access(struct efi_xenbus *self, uint32_t ref)
 {
-    if (firmware.one_ref && ref == 100)
+    if (firmware.one_ref && ref == 100) {
+        firmware.world->table[ref].flags = 0;
         return EFI_SUCCESS;
+    }
     return pv_grants_end(&firmware.world->grants, ref) ? EFI_SUCCESS : EFI_NOT_READY;
 }
 

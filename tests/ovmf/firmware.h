@@ -36,6 +36,7 @@ struct firmware {
     bool no_text;                  /* NULL instead of it */
     bool one_ref;                  /* the same reference again and again */
     bool toolstack_refs;           /* one of the toolstack's */
+    unsigned grabs;                /* the backend maps the last 3 of so many grants at once */
     bool no_port;
     bool in_use; /* nobody may take BlockIo away */
 };

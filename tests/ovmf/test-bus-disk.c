@@ -59,20 +59,40 @@ static void leave(struct setup *s)
     firmware.level = EFI_TPL_APPLICATION;
 }
 
-/* The handle is free for whoever comes next, and nothing is left of us. */
-static void tear_down(struct setup *s)
+/* Pages of the ring that a backend keeps are of a kind that nobody takes over. */
+static unsigned forget_ring(void)
 {
-    g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
+    struct world *world = firmware.world;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < WORLD_PAGES; i++) {
+        if (world->used[i] && world->lasting[i]) {
+            world->used[i] = false;
+            count++;
+        }
+    }
+    return count;
+}
+
+/* The handle is free for whoever comes next, and nothing is left of us. */
+static void check_free(struct setup *s)
+{
     g_assert_cmpuint(stop(s), ==, EFI_DEVICE_ERROR);
     g_assert_cmpuint(firmware.opened, ==, 0);
     g_assert_cmpuint(firmware.level, ==, EFI_TPL_APPLICATION);
     g_assert_null(firmware.handle);
     g_assert_null(s->driver->disks);
     if (!firmware.world->script.keeps_pages)
-        g_assert_cmpuint(s->driver->grants.count, ==, 0);
+        g_assert_cmpuint(s->driver->shared.grants, ==, 0);
     world_free(firmware.world);
     g_free(s->driver);
     g_free(s);
+}
+
+static void tear_down(struct setup *s)
+{
+    g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
+    check_free(s);
 }
 
 /* --- tests --- */
@@ -112,7 +132,7 @@ static void test_data(void)
         struct efi_block_io *io = start_disk(s);
         g_assert_cmpuint(supported(s), ==, EFI_ALREADY_STARTED);
         check_data(s, io);
-        g_assert_cmpuint(s->driver->grants.count, ==, world_grants_used(firmware.world));
+        g_assert_cmpuint(s->driver->shared.grants, ==, world_grants_used(firmware.world));
         tear_down(s);
     }
 }
@@ -202,7 +222,7 @@ static void test_leave(void)
     g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
     g_assert_cmpuint(stop(s), ==, EFI_DEVICE_ERROR);
     g_assert_cmpuint(firmware.requests, ==, requests);
-    g_assert_cmpuint(s->driver->grants.count, ==, 0);
+    g_assert_cmpuint(s->driver->shared.grants, ==, 0);
     memset(firmware.world->used, 0, sizeof(firmware.world->used));
     world_free(firmware.world);
     g_free(s->driver);
@@ -219,7 +239,8 @@ static void test_leave_dead(void)
     firmware.world->script.keeps_pages = true;
     leave(s);
     g_assert_cmpuint(firmware.world->now, <=, 5000 * PV_MS);
-    g_assert_cmpuint(world_pages_abandoned(firmware.world), ==, 1); /* the ring */
+    g_assert_cmpuint(world_pages_abandoned(firmware.world), ==, 0);
+    g_assert_cmpuint(forget_ring(), ==, 1);
     memset(firmware.world->used, 0, sizeof(firmware.world->used));
     tear_down(s);
 }
@@ -236,8 +257,8 @@ static void test_death(void)
     uint64_t began = firmware.world->now;
     g_assert_cmpuint(io->read_blocks(io, 0, 0, 512, s->data), ==, EFI_DEVICE_ERROR);
     g_assert_cmpuint(firmware.world->now - began, <=, 5000 * PV_MS);
-    g_assert_cmpuint(world_pages_abandoned(firmware.world), ==, 1); /* the ring */
-    g_assert_null(firmware.moved);
+    g_assert_cmpuint(world_pages_abandoned(firmware.world), ==, 0);
+    g_assert_cmpuint(forget_ring(), ==, 1);
     g_assert_cmpuint(io->read_blocks(io, 0, 0, 512, s->data), ==, EFI_DEVICE_ERROR);
     tear_down(s);
 }
@@ -262,6 +283,15 @@ static void check_refused(struct setup *s)
     g_assert_cmpuint(start(s), ==, EFI_SUCCESS);
     g_assert_null(firmware.handle);
     tear_down(s);
+}
+
+/* Whoever comes next may have it. */
+static void check_passed_on(struct setup *s)
+{
+    g_assert_cmpuint(start(s), ==, EFI_OUT_OF_RESOURCES);
+    g_assert_cmpuint(supported(s), ==, EFI_SUCCESS);
+    check_left();
+    check_free(s);
 }
 
 static void test_answers(void)
@@ -297,28 +327,64 @@ static void test_io_error(void)
         firmware.world->script.keeps_pages = true; /* nobody can tell it to let go of them */
         g_assert_cmpuint(start(s), ==, EFI_SUCCESS);
         bool connected = firmware.handle;
-        tear_down(s);
+        g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
+        forget_ring();
+        check_free(s);
         if (connected)
             break;
         g_assert_cmpuint(after, <, 100);
     }
 }
 
+/* There is one ring for all disks. */
+static void test_io_error_elsewhere(void)
+{
+    struct setup *s = set_up();
+
+    s->driver->shared.store_broken = true;
+    check_refused(s);
+}
+
 static void test_no_port(void)
 {
     struct setup *s = set_up();
     firmware.no_port = true;
-    check_refused(s);
+    check_passed_on(s);
 }
 
+/* A page that was granted under a reference that is not ours is not given back. */
 static void test_references(void)
 {
     struct setup *s = set_up();
+    world_offer(firmware.world, "feature-max-indirect-segments", "32"); /* one page of ring */
+    firmware.world->script.guesses = true;
     firmware.one_ref = true;
-    check_refused(s);
+    g_assert_cmpuint(start(s), ==, EFI_OUT_OF_RESOURCES);
+    g_assert_cmpuint(world_pages_abandoned(firmware.world), ==, 1);
+    check_free(s);
+
     s = set_up();
     firmware.toolstack_refs = true;
-    check_refused(s);
+    g_assert_cmpuint(start(s), ==, EFI_OUT_OF_RESOURCES);
+    g_assert_cmpuint(forget_ring(), ==, 1);
+    check_free(s);
+}
+
+/* A backend maps what it was not told of, and is not told of: the first attempt has too many pages.
+ */
+static void test_grabs(void)
+{
+    struct setup *s = set_up();
+    struct world *world = firmware.world;
+
+    world_offer(world, "feature-max-indirect-segments", "256");
+    world->script.guesses = world->script.keeps_pages = true;
+    firmware.grabs = XENBUS_GRANTS / XENBUS_SHARE;
+    check_data(s, start_disk(s));
+    g_assert_cmpuint(world_pages_abandoned(world), ==, 3);
+    g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
+    forget_ring();
+    check_free(s);
 }
 
 /* Many disks: each gets a part of what is left, and what edk2 has is never used up. */
@@ -328,23 +394,22 @@ static void test_share(void)
     uint32_t least = UINT32_MAX;
 
     world_offer(firmware.world, "feature-max-indirect-segments", "256");
-    s->driver->grants.count = 0;
+    s->driver->shared.grants = 0;
     for (uint32_t others = 0; others < XENBUS_GRANTS - 60; others += 100) {
-        s->driver->grants.count = others;
+        s->driver->shared.grants = others;
         check_data(s, start_disk(s));
-        uint32_t mine = s->driver->grants.count - others;
+        uint32_t mine = s->driver->shared.grants - others;
         g_assert_cmpuint(mine, <=, (XENBUS_GRANTS - others) / XENBUS_SHARE);
         g_assert_cmpuint(mine, ==, world_grants_used(firmware.world));
         least = MIN(least, mine);
         g_assert_cmpuint(stop(s), ==, EFI_SUCCESS);
-        g_assert_cmpuint(s->driver->grants.count, ==, others);
+        g_assert_cmpuint(s->driver->shared.grants, ==, others);
     }
     g_assert_cmpuint(least, <, 65);
-    s->driver->grants.count = XENBUS_GRANTS;
-    g_assert_cmpuint(start(s), ==, EFI_SUCCESS);
-    g_assert_null(firmware.handle);
-    s->driver->grants.count = 0;
-    tear_down(s);
+    s->driver->shared.grants = XENBUS_GRANTS;
+    g_assert_cmpuint(start(s), ==, EFI_OUT_OF_RESOURCES);
+    s->driver->shared.grants = 0;
+    check_free(s);
 }
 
 int main(int argc, char **argv)
@@ -360,8 +425,10 @@ int main(int argc, char **argv)
     g_test_add_func("/ovmf/bus-disk/no-backend", test_no_backend);
     g_test_add_func("/ovmf/bus-disk/answers", test_answers);
     g_test_add_func("/ovmf/bus-disk/io-error", test_io_error);
+    g_test_add_func("/ovmf/bus-disk/io-error/elsewhere", test_io_error_elsewhere);
     g_test_add_func("/ovmf/bus-disk/no-port", test_no_port);
     g_test_add_func("/ovmf/bus-disk/references", test_references);
+    g_test_add_func("/ovmf/bus-disk/grabs", test_grabs);
     g_test_add_func("/ovmf/bus-disk/share", test_share);
     return g_test_run();
 }

@@ -54,7 +54,7 @@ static void pages_free(void *opaque, void *pages, size_t count)
     guest_free(firmware->guest, pages, count);
 }
 
-static void page_abandon(void *opaque, void *page)
+static void page_abandon(void *opaque, void *page, bool lasting)
 {
     g_error("the role keeps pages");
 }

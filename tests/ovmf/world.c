@@ -55,12 +55,13 @@ static void pages_free(void *opaque, void *pages, size_t count)
     memset(pages, 0xDD, count * PV_PAGE);
 }
 
-static void page_abandon(void *opaque, void *page)
+static void page_abandon(void *opaque, void *page, bool lasting)
 {
     struct world *world = opaque;
     size_t number = page_number(world, page);
 
-    g_assert_true(world->lasting[number] || world->script.guesses);
+    g_assert_true(lasting == world->lasting[number]);
+    g_assert_true(lasting || world->script.guesses);
     world->abandoned[number] = true;
 }
 
