@@ -104,6 +104,7 @@ static void step(struct world *world)
 {
     struct reader *reader = world->script.opaque;
     blkif_sring_t *ring = world->ring;
+    struct grant_entry_v1 *entry;
 
     switch (take_byte(reader) % 16) {
     case 1:
@@ -127,8 +128,10 @@ static void step(struct world *world)
         if (ring)
             ring->rsp_event = take_word(reader);
         break;
-    case 7: /* a page stays in use */
-        world->table[take_word(reader) % WORLD_GRANTS].flags |= GTF_reading;
+    case 7: /* a page that was granted stays in use */
+        entry = &world->table[take_word(reader) % WORLD_GRANTS];
+        if (entry->flags & GTF_permit_access)
+            entry->flags |= GTF_reading;
         break;
     case 8:
         world->script.silent_after = 1 + take_byte(reader) % 8;
