@@ -360,6 +360,8 @@ static void test_grants(void)
     for (uint32_t i = 0; i < count; i++) {
         g_assert_cmpuint(refs[i], >=, GNTTAB_NR_RESERVED_ENTRIES);
         g_assert_cmpuint(refs[i], !=, 20);
+        g_assert_true(i == 0 ||
+                      refs[i] < refs[i - 1]); /* an operating system begins with the first */
         g_assert_cmpuint(table[refs[i]].frame, ==, 100 + i);
         g_assert_cmpuint(table[refs[i]].domid, ==, 5);
     }
