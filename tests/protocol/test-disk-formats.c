@@ -12,6 +12,15 @@
 
 #define DISK_SECTORS (16 * MIB_SECTORS)
 
+/* What PARAMS say, the role, and a frontend. */
+static struct blkfront *start_disk(struct fixture *f, const char *params)
+{
+    image_use_directory(f);
+    image_attach(f, params, NULL);
+    fixture_start_role(f);
+    return fixture_connect(f, 0, NULL);
+}
+
 static void end_role(struct fixture *f)
 {
     kill(f->role, SIGTERM);
@@ -83,10 +92,7 @@ static void test_vhd(struct fixture *f)
     g_autofree char *reason = NULL;
 
     image_run("qemu-img create -q -f vpc -o force_size=on %s 16M", path);
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     g_assert_cmpuint(blkfront_disk(front)->sectors, ==, DISK_SECTORS);
     if (!blkfront_verify(front, 0, 0, 4096, 1, &reason))
         g_error("%s", reason);
@@ -111,10 +117,7 @@ static void test_backing_chain(struct fixture *f)
               "qemu-io -f qcow2 -c 'write -q -P 0x22 1M 1M' %s",
               base, middle, middle);
     image_run("qemu-img create -q -f qcow2 -F qcow2 -b %s %s", middle, path);
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     for (unsigned i = 0; i < 3; i++) {
         g_assert_cmpint(blkfront_read(front, 0, i * MIB_SECTORS, read, sizeof(read)), ==,
                         BLKIF_RSP_OKAY);
@@ -220,10 +223,7 @@ static void test_json(struct fixture *f)
     g_autofree char *reason = NULL;
 
     image_run("qemu-img create -q -f qcow2 %s 16M", path);
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     if (!blkfront_verify(front, 0, 0, 4096, 1, &reason))
         g_error("%s", reason);
     fixture_close(front);
@@ -249,10 +249,7 @@ static void test_errors(struct fixture *f)
     uint8_t data[GUEST_PAGE], read[GUEST_PAGE];
 
     image_run("truncate -s 16M %s && qemu-io -f raw -c 'write -q 0 1M' %s", path, path);
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     blkfront_pattern(data, 64, sizeof(data), 1);
     g_assert_cmpint(blkfront_write(front, 0, 64, data, sizeof(data)), ==, BLKIF_RSP_ERROR);
     g_assert_true(fixture_role_said(f, g_strerror(ENOSPC)));
@@ -343,10 +340,7 @@ static void test_nbd(struct fixture *f)
 
     image_run("truncate -s 16M %s", path);
     image_run("qemu-nbd --fork --pid-file=%s.pid -t -f raw -x name -k %s %s", socket, socket, path);
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     g_assert_cmpuint(blkfront_disk(front)->sectors, ==, DISK_SECTORS);
     if (!blkfront_verify(front, 0, 0, 4096, 1, &reason))
         g_error("%s", reason);
@@ -410,10 +404,7 @@ static void test_encrypted(struct fixture *f)
     g_autofree char *params = encrypted(path, "vm1");
     g_autofree char *reason = NULL;
 
-    image_use_directory(f);
-    image_attach(f, params, NULL);
-    fixture_start_role(f);
-    struct blkfront *front = fixture_connect(f, 0, NULL);
+    struct blkfront *front = start_disk(f, params);
     if (!blkfront_verify(front, 0, 0, 4096, 1, &reason))
         g_error("%s", reason);
     /* The next daemon needs the key, too. */
