@@ -47,7 +47,10 @@ struct pv_platform {
     void *(*pages_new)(void *opaque, size_t count, bool lasting);
     void (*pages_free)(void *opaque, void *pages, size_t count);
 
-    /* Takes a page out of use for ever: a backend that went away can still write to it. */
+    /*
+     * Takes a page out of use for ever: a backend that went away can still write to it.  LASTING:
+     * it was made so, and need not become so.
+     */
     void (*page_abandon)(void *opaque, void *page, bool lasting);
 
     uint32_t (*gfn)(void *opaque, const void *page);

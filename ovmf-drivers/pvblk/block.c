@@ -162,8 +162,9 @@ efi_status block_add(struct pv_guest *guest, struct efi_boot_services *boot, str
     struct block *block;
     uint64_t number;
 
-    if (!pv_number_parse(device, UINT32_MAX, &number) ||
-        EFI_IS_ERROR(boot->allocate_pool(EFI_BOOT_SERVICES_DATA, sizeof(*block), (void **)&block)))
+    if (!pv_number_parse(device, UINT32_MAX, &number))
+        return EFI_DEVICE_ERROR;
+    if (EFI_IS_ERROR(boot->allocate_pool(EFI_BOOT_SERVICES_DATA, sizeof(*block), (void **)&block)))
         return EFI_OUT_OF_RESOURCES;
     __builtin_memset(block, 0, sizeof(*block));
     block->boot = boot;

@@ -30,6 +30,11 @@ struct bad_backend {
     blkif_back_ring_t ring;
 };
 
+static int is_fault(const char *name)
+{
+    return strcmp(name, "id") == 0 || strcmp(name, "status") == 0 || strcmp(name, "count") == 0;
+}
+
 static unsigned frontend_number(struct bad_backend *backend, const char *name)
 {
     char path[128];
@@ -119,7 +124,7 @@ static void serve(struct bad_backend *backend, uint32_t domid)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
+    if (argc != 4 || !is_fault(argv[3]))
         errx(2, "usage: bad-backend DOMID VDEV id|status|count");
     uint32_t domid = strtoul(argv[1], NULL, 10);
     struct bad_backend backend = { .store = xs_open(0), .fault = argv[3] };
